@@ -1,0 +1,6 @@
+//! Axenic.
+
+pub mod error;
+pub mod rng;
+
+pub use error::{Error, Result};

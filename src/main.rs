@@ -1,0 +1,2 @@
+//! Axenic.
+fn main() {}
