@@ -1,6 +1,18 @@
 //! Axenic.
 
+pub mod array;
+pub mod autodiff;
+pub mod conformance;
 pub mod error;
+pub mod exec;
+pub mod graph;
+pub mod ops;
+pub mod plan;
+pub mod real;
 pub mod rng;
+pub mod shape;
+pub mod workers;
 
+pub use array::Array;
 pub use error::{Error, Result};
+pub use exec::eval;

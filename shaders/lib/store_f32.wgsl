@@ -1,0 +1,2 @@
+// How reals lie in memory: single precision.
+alias Store = f32;

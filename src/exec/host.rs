@@ -1,0 +1,382 @@
+//! What the two host executors share: memory in slots, and the walk over a plan's steps.
+
+use super::{Moment, Prepared, Watch};
+use crate::array::{Array, Element, Numbers, Spec};
+use crate::error::{Error, Result};
+use crate::graph::{AnyOp, Leaf, LeafKind, Slice, SliceMut, ValueId, View, ViewMut};
+use crate::plan::{Place, Plan, Slot, Step};
+use crate::workers::Workers;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A number type in which the host executes.
+pub(super) trait HostReal: crate::real::Real {
+    /// Runs an operation at this precision.
+    fn run(
+        op: &dyn AnyOp,
+        inputs: &[View<Self>],
+        outputs: &mut [ViewMut<Self>],
+        scratch: &mut [&mut [Self]],
+        workers: &Workers,
+    );
+    /// Numbers in this precision.
+    fn from_array(array: &Array) -> Vec<Self>;
+    /// Numbers as an array holds them.
+    fn into_numbers(values: Vec<Self>) -> Numbers;
+}
+
+/// Elements in memory.
+#[derive(Clone, Debug)]
+enum Buffer<R> {
+    Real(Vec<R>),
+    Index(Vec<u32>),
+}
+
+impl<R: HostReal> Buffer<R> {
+    fn zeros(element: Element, length: usize) -> Self {
+        match element {
+            Element::Real => Buffer::Real(vec![R::ZERO; length]),
+            Element::Index => Buffer::Index(vec![0; length]),
+        }
+    }
+
+    fn from_array(array: &Array) -> Self {
+        match array.numbers() {
+            Numbers::U32(values) => Buffer::Index(values.clone()),
+            _ => Buffer::Real(R::from_array(array)),
+        }
+    }
+
+    fn view(&self, spec: Spec) -> View<'_, R> {
+        let n = spec.shape.elements();
+        let slice = match self {
+            Buffer::Real(values) => Slice::Real(&values[..n]),
+            Buffer::Index(values) => Slice::Index(&values[..n]),
+        };
+        View {
+            shape: spec.shape,
+            slice,
+        }
+    }
+
+    fn view_mut(&mut self, spec: Spec) -> ViewMut<'_, R> {
+        let n = spec.shape.elements();
+        let slice = match self {
+            Buffer::Real(values) => SliceMut::Real(&mut values[..n]),
+            Buffer::Index(values) => SliceMut::Index(&mut values[..n]),
+        };
+        ViewMut {
+            shape: spec.shape,
+            slice,
+        }
+    }
+
+    fn copy_from(&mut self, view: View<R>) {
+        match (self, view.slice) {
+            (Buffer::Real(values), Slice::Real(new)) => values.copy_from_slice(new),
+            (Buffer::Index(values), Slice::Index(new)) => values.copy_from_slice(new),
+            _ => unreachable!("an assignment keeps the element type"),
+        }
+    }
+}
+
+fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
+    match view.slice {
+        Slice::Real(values) => Array::new(view.shape, R::into_numbers(values.to_vec())),
+        Slice::Index(values) => Array::new(view.shape, values.to_vec()),
+    }
+}
+
+struct Lasting<R> {
+    spec: Spec,
+    buffer: Buffer<R>,
+    written: bool,
+}
+
+struct Ready<R> {
+    plan: Arc<Plan>,
+    slots: Vec<Buffer<R>>,
+    constants: HashMap<usize, Buffer<R>>,
+}
+
+/// The state of a host executor.
+pub(super) struct Host<R> {
+    workers: Workers,
+    lasting: HashMap<String, Lasting<R>>,
+    plans: Vec<Ready<R>>,
+}
+
+impl<R: HostReal> Host<R> {
+    pub(super) fn new(workers: Workers) -> Self {
+        Self {
+            workers,
+            lasting: HashMap::new(),
+            plans: Vec::new(),
+        }
+    }
+
+    pub(super) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    pub(super) fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        let mut constants = HashMap::new();
+        for (value, leaf, spec) in plan.graph().leaves() {
+            match &leaf.kind {
+                LeafKind::Constant(array) => {
+                    constants.insert(value.node, Buffer::from_array(array));
+                }
+                LeafKind::Input => {}
+                LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
+            }
+        }
+        let slots = plan
+            .slots()
+            .iter()
+            .map(|&Slot { element, length }| Buffer::zeros(element, length))
+            .collect();
+        self.plans.push(Ready {
+            plan,
+            slots,
+            constants,
+        });
+        Ok(Prepared(self.plans.len() - 1))
+    }
+
+    fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
+        match self.lasting.get(&leaf.name) {
+            Some(old) if old.spec != spec => Err(Error::shape(format!(
+                "{:?} has shape {} here and {spec} in the new plan",
+                leaf.name, old.spec
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                let buffer = Buffer::zeros(spec.element, spec.shape.elements());
+                self.lasting.insert(
+                    leaf.name.clone(),
+                    Lasting {
+                        spec,
+                        buffer,
+                        written: false,
+                    },
+                );
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+        let lasting = self
+            .lasting
+            .get_mut(name)
+            .ok_or_else(|| super::unknown_leaf(name))?;
+        super::check_spec(name, lasting.spec, value.spec())?;
+        lasting.buffer = Buffer::from_array(value);
+        lasting.written = true;
+        Ok(())
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Array> {
+        let lasting = self
+            .lasting
+            .get(name)
+            .ok_or_else(|| super::unknown_leaf(name))?;
+        to_array(lasting.buffer.view(lasting.spec))
+    }
+
+    pub(super) fn run(
+        &mut self,
+        Prepared(index): Prepared,
+        inputs: &[(&str, &Array)],
+        watch: Option<&mut Watch>,
+    ) -> Result<Vec<Array>> {
+        let plan = self.plans[index].plan.clone();
+        let inputs = super::match_inputs(&plan, inputs)?;
+        let given: HashMap<usize, Buffer<R>> = inputs
+            .into_iter()
+            .map(|(node, array)| (node, Buffer::from_array(array)))
+            .collect();
+        if let Some((name, _)) = self.lasting.iter().find(|(name, lasting)| {
+            !lasting.written
+                && plan
+                    .graph()
+                    .leaves()
+                    .any(|(_, leaf, _)| leaf.kind.init().is_some() && leaf.name == **name)
+        }) {
+            return Err(Error::input(format!("{name:?} has no value yet")));
+        }
+        // The slots leave their place for the run, so that leaves and slots can be borrowed side by side.
+        let mut slots = std::mem::take(&mut self.plans[index].slots);
+        let memory = Memory {
+            plan: &plan,
+            constants: &self.plans[index].constants,
+            lasting: &self.lasting,
+            given: &given,
+        };
+        let walked = memory.walk(&mut slots, &self.workers, watch);
+        let finished = match walked {
+            Ok(ControlFlow::Continue(())) => memory.results(&slots).map(Some),
+            Ok(ControlFlow::Break(())) => Ok(None),
+            Err(e) => Err(e),
+        };
+        let outcome = finished.map(|finished| match finished {
+            None => Vec::new(),
+            Some((outputs, assigned)) => {
+                for (name, new) in assigned {
+                    if let Some(lasting) = self.lasting.get_mut(&name) {
+                        lasting.store(new, &slots);
+                    }
+                }
+                outputs
+            }
+        });
+        self.plans[index].slots = slots;
+        outcome
+    }
+}
+
+/// A value to be assigned: still in its slot, or copied because another assignment may overwrite the leaf it lies in.
+enum New<R> {
+    InSlot(usize),
+    Copied(Buffer<R>),
+}
+
+impl<R: HostReal> Lasting<R> {
+    fn store(&mut self, new: New<R>, slots: &[Buffer<R>]) {
+        match new {
+            New::InSlot(slot) => self.buffer.copy_from(slots[slot].view(self.spec)),
+            New::Copied(buffer) => self.buffer = buffer,
+        }
+    }
+}
+
+/// Outputs in the graph's order, and what the named leaves are to become.
+type Results<R> = (Vec<Array>, Vec<(String, New<R>)>);
+
+/// Everything a step reads that is no slot.
+struct Memory<'a, R> {
+    plan: &'a Plan,
+    constants: &'a HashMap<usize, Buffer<R>>,
+    lasting: &'a HashMap<String, Lasting<R>>,
+    given: &'a HashMap<usize, Buffer<R>>,
+}
+
+impl<R: HostReal> Memory<'_, R> {
+    /// Computes the steps in order until the end, or until the watch breaks.
+    fn walk(
+        &self,
+        slots: &mut [Buffer<R>],
+        workers: &Workers,
+        mut watch: Option<&mut Watch>,
+    ) -> Result<ControlFlow<()>> {
+        for step in self.plan.steps() {
+            let begin = Instant::now();
+            self.compute(step, slots, workers);
+            if let Some(watch) = watch.as_mut() {
+                let elapsed = begin.elapsed();
+                let count = self.plan.graph().nodes()[step.node].outputs.len();
+                let values = (0..count).map(|output| {
+                    to_array(self.view(
+                        slots,
+                        ValueId {
+                            node: step.node,
+                            output,
+                        },
+                    ))
+                });
+                let moment = Moment {
+                    node: step.node,
+                    outputs: values.collect::<Result<_>>()?,
+                    elapsed,
+                };
+                if watch(moment).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn compute(&self, step: &Step, slots: &mut [Buffer<R>], workers: &Workers) {
+        let node = &self.plan.graph().nodes()[step.node];
+        let Some(op) = node.op() else { return };
+        // Outputs and scratch leave their slots while the node runs: no slot is read and written by one node.
+        let mut take = |slot: usize| std::mem::replace(&mut slots[slot], Buffer::Index(Vec::new()));
+        let mut written: Vec<(usize, Buffer<R>)> = Vec::with_capacity(node.outputs.len());
+        for output in 0..node.outputs.len() {
+            if let Place::Slot(slot) = self.plan.place(ValueId {
+                node: step.node,
+                output,
+            }) {
+                written.push((slot, take(slot)));
+            }
+        }
+        let mut scratch: Vec<(usize, Buffer<R>)> = step
+            .scratch
+            .iter()
+            .map(|&(slot, _)| (slot, take(slot)))
+            .collect();
+        let inputs: Vec<View<R>> = node
+            .inputs
+            .iter()
+            .map(|&value| self.view(slots, value))
+            .collect();
+        let mut outputs: Vec<ViewMut<R>> = written
+            .iter_mut()
+            .zip(&node.outputs)
+            .map(|((_, buffer), &spec)| buffer.view_mut(spec))
+            .collect();
+        let mut panels: Vec<&mut [R]> = Vec::with_capacity(scratch.len());
+        for ((_, buffer), &(_, length)) in scratch.iter_mut().zip(&step.scratch) {
+            if let Buffer::Real(values) = buffer {
+                panels.push(&mut values[..length]);
+            }
+        }
+        workers.enter(|| R::run(op, &inputs, &mut outputs, &mut panels, workers));
+        for (slot, buffer) in written.into_iter().chain(scratch) {
+            slots[slot] = buffer;
+        }
+    }
+
+    fn view<'s>(&'s self, slots: &'s [Buffer<R>], value: ValueId) -> View<'s, R> {
+        let spec = self.plan.graph().spec(value);
+        let buffer = match self.plan.place(value) {
+            Place::Slot(slot) => &slots[slot],
+            Place::Leaf(node) => self.leaf(node),
+        };
+        buffer.view(spec)
+    }
+
+    fn leaf(&self, node: usize) -> &Buffer<R> {
+        let leaf = self.plan.graph().nodes()[node].leaf();
+        let lasting = leaf
+            .filter(|leaf| leaf.kind.init().is_some())
+            .map(|leaf| &self.lasting[&leaf.name].buffer);
+        lasting.unwrap_or_else(|| {
+            self.given
+                .get(&node)
+                .unwrap_or_else(|| &self.constants[&node])
+        })
+    }
+
+    fn results(&self, slots: &[Buffer<R>]) -> Result<Results<R>> {
+        let graph = self.plan.graph();
+        let outputs = graph
+            .outputs()
+            .iter()
+            .map(|(_, value)| to_array(self.view(slots, *value)))
+            .collect::<Result<_>>()?;
+        let assigned = graph.assigns().iter().filter_map(|&(leaf, value)| {
+            let new = match self.plan.place(value) {
+                Place::Slot(slot) => New::InSlot(slot),
+                Place::Leaf(node) => New::Copied(self.leaf(node).clone()),
+            };
+            graph.nodes()[leaf.node]
+                .leaf()
+                .map(|leaf| (leaf.name.clone(), new))
+        });
+        Ok((outputs, assigned.collect()))
+    }
+}

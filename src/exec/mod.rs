@@ -1,0 +1,213 @@
+//! Running plans: one trait, three executors.
+//!
+//! [`Reference`] computes in f64 by the rooms' definitions; [`Cpu`] in f32, fast, on all cores; `Gpu` by the rooms'
+//! shaders. An executor keeps parameters and states by name, so that several plans (a training step, the shorter last
+//! batch, an evaluation) share them.
+
+mod compare;
+mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+mod host;
+mod reference;
+
+pub use compare::{Difference, compare};
+pub use cpu::Cpu;
+pub use reference::{Reference, eval, eval_bounded};
+
+use crate::array::{Array, Spec};
+use crate::error::{Error, Result};
+use crate::graph::{LeafKind, Target};
+use crate::plan::Plan;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A plan made ready on an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared(usize);
+
+/// What is seen of a node the moment it has been computed.
+#[derive(Debug)]
+pub struct Moment {
+    /// The node.
+    pub node: usize,
+    /// Its values.
+    pub outputs: Vec<Array>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Sees every node as it is computed, and may end the run.
+pub type Watch<'a> = dyn FnMut(Moment) -> ControlFlow<()> + 'a;
+
+/// Something that runs plans.
+pub trait Executor {
+    /// The device in words: `cpu (2 threads)`, `gpu (llvmpipe, Vulkan)`.
+    fn description(&self) -> String;
+
+    /// What plans for this executor must be made for.
+    fn target(&self) -> Target;
+
+    /// Makes a plan ready. Lasting leaves that are new to the executor are created; they must be written before a run.
+    ///
+    /// # Errors
+    /// A lasting leaf exists with another shape; memory or pipelines cannot be had.
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared>;
+
+    /// Sets a parameter or state.
+    ///
+    /// # Errors
+    /// No prepared plan has it, or its shape differs.
+    fn write(&mut self, name: &str, value: &Array) -> Result<()>;
+
+    /// The present value of a parameter or state.
+    ///
+    /// # Errors
+    /// No prepared plan has it.
+    fn read(&mut self, name: &str) -> Result<Array>;
+
+    /// Runs a prepared plan on inputs given by name; gives the graph's outputs in their order and carries out the
+    /// assignments. With a watch, every node is seen right after it has been computed; a run that the watch ends
+    /// assigns nothing and gives no outputs.
+    ///
+    /// # Errors
+    /// An input is missing, unknown or of another shape; a lasting leaf was never written; the device fails.
+    fn run(
+        &mut self,
+        plan: Prepared,
+        inputs: &[(&str, &Array)],
+        watch: Option<&mut Watch>,
+    ) -> Result<Vec<Array>>;
+}
+
+impl dyn Executor + '_ {
+    /// Runs up to a node and gives its values.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn run_until(
+        &mut self,
+        plan: Prepared,
+        inputs: &[(&str, &Array)],
+        node: usize,
+    ) -> Result<Vec<Array>> {
+        let mut found = Vec::new();
+        let mut watch = |moment: Moment| {
+            if moment.node != node {
+                return ControlFlow::Continue(());
+            }
+            found = moment.outputs;
+            ControlFlow::Break(())
+        };
+        self.run(plan, inputs, Some(&mut watch))?;
+        Ok(found)
+    }
+
+    /// Runs a plan and gives one row a node: its outputs' extremes and means, and its time.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn trace(&mut self, plan: Prepared, inputs: &[(&str, &Array)]) -> Result<Vec<TraceRow>> {
+        let mut rows = Vec::new();
+        let mut watch = |moment: Moment| {
+            for (output, array) in moment.outputs.iter().enumerate() {
+                rows.push(TraceRow::new(moment.node, output, array, moment.elapsed));
+            }
+            ControlFlow::Continue(())
+        };
+        self.run(plan, inputs, Some(&mut watch))?;
+        Ok(rows)
+    }
+}
+
+/// What a value looked like when it was computed.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceRow {
+    /// The node.
+    pub node: usize,
+    /// Which of its values.
+    pub output: usize,
+    /// The smallest element; NaN if there is one among them.
+    pub min: f64,
+    /// The mean.
+    pub mean: f64,
+    /// The largest element; NaN if there is one among them.
+    pub max: f64,
+    /// How long the node took.
+    pub elapsed: Duration,
+}
+
+impl TraceRow {
+    fn new(node: usize, output: usize, array: &Array, elapsed: Duration) -> Self {
+        let values = array.to_f64();
+        let pick = |better: fn(f64, f64) -> bool| {
+            values
+                .iter()
+                .copied()
+                .reduce(|a, b| if a.is_nan() || better(a, b) { a } else { b })
+                .unwrap_or(f64::NAN)
+        };
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Self {
+            node,
+            output,
+            min: pick(|a, b| a <= b),
+            mean,
+            max: pick(|a, b| a >= b),
+            elapsed,
+        }
+    }
+}
+
+/// The graph's inputs, found by name among those given.
+fn match_inputs<'a>(plan: &Plan, given: &[(&str, &'a Array)]) -> Result<Vec<(usize, &'a Array)>> {
+    let inputs = plan
+        .graph()
+        .leaves()
+        .filter(|(_, leaf, _)| matches!(leaf.kind, LeafKind::Input));
+    let mut found = Vec::new();
+    for (value, leaf, spec) in inputs {
+        let array = given
+            .iter()
+            .find(|(name, _)| *name == leaf.name)
+            .map(|(_, array)| *array);
+        let array = array.ok_or_else(|| {
+            Error::input(format!(
+                "the input {:?} of shape {spec} is missing",
+                leaf.name
+            ))
+        })?;
+        check_spec(&leaf.name, spec, array.spec())?;
+        found.push((value.node, array));
+    }
+    if found.len() == given.len() {
+        return Ok(found);
+    }
+    let known = |name: &str| {
+        plan.graph()
+            .leaves()
+            .any(|(_, leaf, _)| leaf.name == name && matches!(leaf.kind, LeafKind::Input))
+    };
+    let stranger = given
+        .iter()
+        .map(|(name, _)| *name)
+        .find(|name| !known(name))
+        .unwrap_or("(given twice)");
+    Err(Error::input(format!("the graph has no input {stranger:?}")))
+}
+
+fn check_spec(name: &str, wanted: Spec, given: Spec) -> Result<()> {
+    if wanted == given {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{name:?} has shape {wanted}, but {given} was given"
+    )))
+}
+
+fn unknown_leaf(name: &str) -> Error {
+    Error::input(format!(
+        "no prepared plan has a parameter or state {name:?}"
+    ))
+}

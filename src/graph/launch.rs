@@ -1,0 +1,171 @@
+//! A GPU dispatch as plain data: which shader, which values, which words. Rooms describe; only the gpu executor acts.
+
+/// A WGSL compute shader with one entry point, `main`. What runs is the concatenation of the library texts it uses and
+/// its own text, nothing else.
+#[derive(Debug)]
+pub struct Shader {
+    /// The stem of its file: `relu` for `shaders/relu.wgsl`.
+    pub name: &'static str,
+    /// The text of the file.
+    pub text: &'static str,
+    /// The texts from `shaders/lib` that stand in front of it.
+    pub uses: &'static [&'static str],
+}
+
+impl Shader {
+    /// The whole text, as given to the device.
+    pub fn source(&self) -> String {
+        let mut source = self.uses.concat();
+        source.push_str(self.text);
+        source
+    }
+}
+
+/// The library texts that shaders are concatenated with.
+pub mod library {
+    /// Linear indices over two-dimensional grids, and walking strided shapes.
+    pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
+    /// Sums and maxima over a workgroup, in a fixed order.
+    pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
+    /// The storage type of reals: f32.
+    pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
+}
+
+/// What a shader's storage binding refers to: the node's n-th input, output, or scratch buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// Bound read-only.
+    Input(usize),
+    /// Bound read-write; holds anything at the start.
+    Output(usize),
+    /// Bound read-write; holds what an earlier launch of the same node left, or anything.
+    Scratch(usize),
+}
+
+/// One dispatch.
+///
+/// The storage bindings are `@group(0) @binding(0..)` in the order of `bindings`; the uniform block follows as the next
+/// binding and holds `words` (f32 by their bits), if there are any.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What runs.
+    pub shader: &'static Shader,
+    /// The storage bindings in order.
+    pub bindings: Vec<Binding>,
+    /// The words of the uniform block.
+    pub words: Vec<u32>,
+    /// Values of the shader's `override` constants.
+    pub constants: Vec<(&'static str, f64)>,
+    /// Workgroups along x, y, z.
+    pub workgroups: [u32; 3],
+}
+
+impl Launch {
+    /// A launch of `shader` with the bindings in order; words, constants and workgroups follow.
+    pub fn new(shader: &'static Shader, bindings: impl Into<Vec<Binding>>) -> Self {
+        Self {
+            shader,
+            bindings: bindings.into(),
+            words: Vec::new(),
+            constants: Vec::new(),
+            workgroups: [1; 3],
+        }
+    }
+
+    /// Appends a word.
+    pub fn word(mut self, word: usize) -> Self {
+        self.words.push(word as u32);
+        self
+    }
+
+    /// Appends words.
+    pub fn words(mut self, words: &[usize]) -> Self {
+        self.words.extend(words.iter().map(|&word| word as u32));
+        self
+    }
+
+    /// Appends the lengths or strides of a shape as eight words (two `vec4<u32>`, so the block must be aligned to 16
+    /// bytes here): right-aligned to six axes, missing outer ones filled with `fill`, then two zeros.
+    pub fn axes(mut self, lengths: &[usize], fill: usize) -> Self {
+        debug_assert!(
+            self.words.len() % 4 == 0,
+            "vec4<u32> must start on 16 bytes"
+        );
+        let missing = crate::shape::MAX_RANK - lengths.len();
+        self.words.extend(std::iter::repeat_n(fill as u32, missing));
+        self.words(lengths).words(&[0, 0])
+    }
+
+    /// Appends a real number.
+    pub fn float(mut self, value: f64) -> Self {
+        self.words.push((value as f32).to_bits());
+        self
+    }
+
+    /// Sets an `override` constant.
+    pub fn constant(mut self, name: &'static str, value: f64) -> Self {
+        self.constants.push((name, value));
+        self
+    }
+
+    /// One invocation for each of `n` elements, in workgroups of `size`; see [`Launch::groups`].
+    pub fn elements(self, n: usize, size: usize) -> Self {
+        self.groups(n.div_ceil(size))
+    }
+
+    /// `n` workgroups, laid out over x and y where one axis does not hold them: `linear_workgroup` in
+    /// `shaders/lib/index.wgsl` gives the number back, and invocations past the end must return.
+    pub fn groups(mut self, n: usize) -> Self {
+        let x = n.clamp(1, MAX_WORKGROUPS);
+        self.workgroups = [x as u32, n.div_ceil(x).max(1) as u32, 1];
+        self
+    }
+
+    /// Workgroups along x, y, z, where every axis is known to be short.
+    pub fn grid(mut self, x: usize, y: usize, z: usize) -> Self {
+        self.workgroups = [x as u32, y as u32, z as u32];
+        self
+    }
+}
+
+/// The most workgroups along one axis, on every device.
+const MAX_WORKGROUPS: usize = 65_535;
+
+/// What a device can do, as far as planning needs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The largest storage binding, in bytes.
+    pub binding_bytes: u64,
+    /// Storage buffers that one shader can bind.
+    pub storage_buffers: u32,
+    /// Invocations in one workgroup.
+    pub invocations: u32,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
+}
+
+impl Default for Limits {
+    /// What every WebGPU device offers.
+    fn default() -> Self {
+        Self {
+            binding_bytes: 128 << 20,
+            storage_buffers: 8,
+            invocations: 256,
+            workgroup_bytes: 16 << 10,
+        }
+    }
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// f64 on the host.
+    Reference,
+    /// f32 on the host, with this many workers.
+    Cpu {
+        /// The number of workers, each of which may need a panel of scratch memory.
+        threads: usize,
+    },
+    /// f32 on a device with these limits.
+    Gpu(Limits),
+}

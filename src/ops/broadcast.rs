@@ -1,0 +1,110 @@
+//! A value repeated along axes of length 1, or along new outer axes.
+//!
+//! **Definition.** y[i] = x[i aligned at the innermost axis, 0 where x has length 1].
+//!
+//! **Shape.** As the attribute `shape` says; x must broadcast to it.
+//!
+//! **Gradient.** ∂L/∂x = ∂L/∂y summed over the axes of repetition.
+//!
+//! **Numerics.** Exact.
+//!
+//! **Cost.** Reading x once, writing y; bound by memory.
+//!
+//! **Reference.** `torch.Tensor.expand`.
+
+use super::support::{WORKGROUP, normal, unbroadcast};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library,
+};
+use crate::real::Real;
+use crate::shape::{Offsets, Shape};
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "broadcast",
+    text: include_str!("../../shaders/broadcast.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
+
+/// Repetition along axes, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// The shape of the result.
+    pub shape: Shape,
+}
+
+/// x repeated to `shape`.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| Ok([ops::broadcast(r.constant([1.0, 2.0]), [2, 2])?]))?;
+/// assert_eq!(y, [[1.0, 2.0], [1.0, 2.0]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x does not broadcast to the shape.
+#[track_caller]
+pub fn broadcast<'g>(x: Tensor<'g>, shape: impl Into<Shape>) -> Result<Tensor<'g>> {
+    let shape = shape.into();
+    if x.shape() == shape { Ok(x) } else { x.recorder().apply_one(Broadcast { shape }, &[x]) }
+}
+
+impl Op for Broadcast {
+    const NAME: &'static str = "broadcast";
+    const INPUTS: &'static [&'static str] = &["x"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none().with("shape", &*self.shape)
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        Ok(Self { shape: Shape::new(&attributes.ints("shape", &[])?)? })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x] = expect_reals(Self::NAME, inputs)?;
+        if x.broadcast(&self.shape).ok() != Some(self.shape) {
+            return Err(Error::shape(format!("broadcast: {x} does not broadcast to {}", self.shape)));
+        }
+        Ok(vec![Spec::real(self.shape)])
+    }
+
+    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+        let grad = output_grads[0].map(|grad| unbroadcast(grad, call.inputs[0].shape())).transpose()?;
+        Ok(vec![grad])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let x = inputs[0].real();
+        let strides = inputs[0].shape.broadcast_strides(&self.shape);
+        let mut walk = Offsets::new(self.shape, [strides], range.start);
+        outputs[0].real().iter_mut().for_each(|y| *y = x[walk.advance()[0]]);
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let n = self.shape.elements();
+        let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)])
+            .axes(&self.shape, 1)
+            .axes(&inputs[0].shape.broadcast_strides(&self.shape), 0)
+            .word(n)
+            .elements(n, WORKGROUP);
+        Ok(vec![launch])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        Cost::new(0, inputs, &[Spec::real(self.shape)])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let to = |shape: Shape| Self { shape };
+        vec![
+            Case::new("new outer axes", to([2, 3, 5].into()), vec![normal([5], 1)]),
+            Case::new("inner axes", to([2, 3, 4, 5].into()), vec![normal([2, 3, 1, 1], 2)]),
+            Case::new("of a scalar", to([257].into()), vec![normal([], 3)]),
+            Case::new("to nothing", to([0, 3].into()), vec![normal([1, 3], 4)]),
+        ]
+    }
+}

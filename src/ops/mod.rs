@@ -1,0 +1,114 @@
+//! The operations, a room each: a table of contents.
+//!
+//! # How to add an operation
+//! 1. Write its room, `src/ops/<op>.rs`: the type with its attributes, [`Op`] for it (mathematics, shape rule, gradient
+//!    rule, host formula, launches, cost, cases), and the function that records it.
+//! 2. Write its shader, `shaders/<op>.wgsl`, and any further passes, `shaders/<op>.<pass>.wgsl`.
+//! 3. Add it to the list below.
+//!
+//! Everything else follows from the list: conformance on every executor, gradient checks, the command line, the tables.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::graph::{AnyOp, Attributes, Op};
+use std::sync::Arc;
+
+mod support;
+
+/// A room, its type forgotten.
+#[derive(Clone, Copy)]
+pub struct Room {
+    /// The operation's name.
+    pub name: &'static str,
+    /// The names of its inputs; a last name ending in `…` stands for any number.
+    pub inputs: &'static [&'static str],
+    /// The text of the room: its documentation and its definition.
+    pub text: &'static str,
+    build: fn(&Attributes) -> Result<Arc<dyn AnyOp>>,
+    cases: fn() -> Vec<RoomCase>,
+}
+
+/// A test case, its operation's type forgotten.
+#[derive(Clone, Debug)]
+pub struct RoomCase {
+    /// What the case is about.
+    pub about: &'static str,
+    /// The operation with its attributes.
+    pub op: Arc<dyn AnyOp>,
+    /// Its inputs.
+    pub inputs: Vec<Array>,
+}
+
+impl Room {
+    const fn of<O: Op>(text: &'static str) -> Self {
+        Self {
+            name: O::NAME,
+            inputs: O::INPUTS,
+            text,
+            build: |attributes| Ok(Arc::new(O::from_attributes(attributes)?)),
+            cases: || {
+                let forget = |case: crate::graph::Case<O>| RoomCase {
+                    about: case.about,
+                    op: Arc::new(case.op),
+                    inputs: case.inputs,
+                };
+                O::cases().into_iter().map(forget).collect()
+            },
+        }
+    }
+
+    /// The operation with the given attributes; those left out take their defaults.
+    ///
+    /// # Errors
+    /// An attribute that the operation does not have, or of the wrong kind.
+    pub fn build(&self, attributes: &Attributes) -> Result<Arc<dyn AnyOp>> {
+        let op = (self.build)(attributes)?;
+        let own = op.attributes();
+        match attributes.iter().find(|(name, _)| own.get(name).is_none()) {
+            Some((name, _)) => Err(Error::input(format!(
+                "{} has no attribute {name:?}; it has: {own}",
+                self.name
+            ))),
+            None => Ok(op),
+        }
+    }
+
+    /// The inputs worth checking.
+    pub fn cases(&self) -> Vec<RoomCase> {
+        (self.cases)()
+    }
+}
+
+/// The room of this name.
+///
+/// # Errors
+/// There is none.
+pub fn room(name: &str) -> Result<&'static Room> {
+    ROOMS.iter().find(|room| room.name == name).ok_or_else(|| {
+        let names: Vec<_> = ROOMS.iter().map(|room| room.name).collect();
+        Error::input(format!(
+            "there is no operation {name:?}; there are: {}",
+            names.join(", ")
+        ))
+    })
+}
+
+macro_rules! rooms {
+    ($($file:ident: $op:ident => $($function:ident),*;)*) => {
+        $(mod $file; pub use $file::{$op, $($function),*};)*
+
+        /// All operations, in alphabetical order.
+        pub const ROOMS: &[Room] = &[$(Room::of::<$op>(include_str!(concat!(stringify!($file), ".rs")))),*];
+    };
+}
+
+rooms! {
+    add: Add => add;
+    broadcast: Broadcast => broadcast;
+    fill: Fill => fill;
+    mul: Mul => mul;
+    relu: Relu => relu;
+    relu_grad: ReluGrad => relu_grad;
+    reshape: Reshape => reshape;
+    sum: Sum => sum;
+}

@@ -1,0 +1,88 @@
+//! The rectifier.
+//!
+//! **Definition.** y = max(x, 0).
+//!
+//! **Shape.** That of x.
+//!
+//! **Gradient.** ∂L/∂x = ∂L/∂y where x > 0, else 0 (see `relu_grad`).
+//!
+//! **Numerics.** Exact. NaN passes through on the host; a device may turn it into 0.
+//!
+//! **Cost.** One comparison an element; bound by memory.
+//!
+//! **Reference.** `torch.nn.functional.relu`.
+
+use super::support::{eval_unary, launch_elementwise, normal};
+use crate::array::Spec;
+use crate::error::Result;
+use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library};
+use crate::real::Real;
+use std::ops::Range;
+
+static SHADER: Shader =
+    Shader { name: "relu", text: include_str!("../../shaders/relu.wgsl"), uses: &[library::STORE, library::INDEX] };
+
+/// max(x, 0), see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Relu;
+
+/// The positive part.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| Ok([ops::relu(r.constant([-1.0, 2.0]))?]))?;
+/// assert_eq!(y, [0.0, 2.0].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x holds indices.
+#[track_caller]
+pub fn relu<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
+    x.recorder().apply_one(Relu, &[x])
+}
+
+impl Op for Relu {
+    const NAME: &'static str = "relu";
+    const INPUTS: &'static [&'static str] = &["x"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+    }
+
+    fn from_attributes(_attributes: &Attributes) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x] = expect_reals(Self::NAME, inputs)?;
+        Ok(vec![Spec::real(x)])
+    }
+
+    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+        // y > 0 where x > 0: reading y lets x's memory go.
+        let grad = output_grads[0].map(|grad| super::relu_grad(call.outputs[0], grad)).transpose()?;
+        Ok(vec![grad])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        eval_unary(inputs, outputs, range, |x| if x < R::ZERO { R::ZERO } else { x });
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        Ok(vec![launch_elementwise(&SHADER, 1, &inputs[0])])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        Cost::new(inputs[0].shape.elements(), inputs, inputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        vec![
+            Case::new("a few", Self, vec![normal([3, 5, 7], 1)]),
+            Case::new("scalar", Self, vec![normal([], 2)]),
+            Case::new("nothing", Self, vec![normal([0], 3)]),
+            Case::new("one more than a workgroup", Self, vec![normal([257], 4)]),
+        ]
+    }
+}

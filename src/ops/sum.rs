@@ -1,0 +1,118 @@
+//! The sum over some axes.
+//!
+//! **Definition.** y[kept] = Σ over the reduced axes of x[kept, reduced]. An empty sum is 0.
+//!
+//! **Shape.** That of x without the axes, or with length 1 in their place.
+//!
+//! **Gradient.** ∂L/∂x = ∂L/∂y, repeated along the reduced axes.
+//!
+//! **Numerics.** On a device 256 invocations add strided elements, then a tree joins them: depth ⌈n/256⌉ + 9. The host
+//! accumulates in f64.
+//!
+//! **Cost.** One addition an element; bound by memory.
+//!
+//! **Reference.** `torch.sum`.
+
+use super::support::{Reduction, normal};
+use crate::array::Spec;
+use crate::error::Result;
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library,
+};
+use crate::real::{Real, Sum as _};
+use crate::shape::KeepAxes;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "sum",
+    text: include_str!("../../shaders/sum.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+/// The sum over axes, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    /// The axes to sum over.
+    pub axes: Vec<usize>,
+    /// Whether they stay, with length 1.
+    pub keep: KeepAxes,
+}
+
+/// The sum over `axes`.
+///
+/// ```
+/// # use axenic::{eval, ops, shape::KeepAxes};
+/// let [y] = eval(|r| Ok([ops::sum(r.constant([[1.0, 2.0], [3.0, 4.0]]), &[0], KeepAxes::No)?]))?;
+/// assert_eq!(y, [4.0, 6.0].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// An axis does not exist or is named twice.
+#[track_caller]
+pub fn sum<'g>(x: Tensor<'g>, axes: &[usize], keep: KeepAxes) -> Result<Tensor<'g>> {
+    x.recorder().apply_one(Sum { axes: axes.to_vec(), keep }, &[x])
+}
+
+impl Op for Sum {
+    const NAME: &'static str = "sum";
+    const INPUTS: &'static [&'static str] = &["x"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none().with("axes", self.axes.as_slice()).with("keep", self.keep.word())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let keep = attributes.choice("keep", KeepAxes::No, &KeepAxes::WORDS)?;
+        Ok(Self { axes: attributes.ints("axes", &[])?, keep })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x] = expect_reals(Self::NAME, inputs)?;
+        Ok(vec![Spec::real(x.reduced(&self.axes, self.keep).map_err(|e| e.within(Self::NAME))?)])
+    }
+
+    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else { return Ok(vec![None]) };
+        let x = call.inputs[0].shape();
+        let aligned = super::reshape(grad, x.reduced(&self.axes, KeepAxes::Yes)?)?;
+        Ok(vec![Some(super::broadcast(aligned, x)?)])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let reduction = Reduction::new(inputs[0].shape, &self.axes);
+        let x = inputs[0].real();
+        for (y, index) in outputs[0].real().iter_mut().zip(range) {
+            let mut sum = R::sum(reduction.depth());
+            reduction.runs(index, |offset, stride, length| {
+                x[offset..].iter().step_by(stride).take(length).for_each(|&x| sum.add(x));
+            });
+            *y = sum.total();
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let reduction = Reduction::new(inputs[0].shape, &self.axes);
+        let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
+        Ok(vec![reduction.words(launch).word(reduction.count()).word(reduction.kept.elements()).groups(reduction.kept.elements())])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        Cost::new(inputs[0].shape.elements(), inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let of = |axes: &[usize], keep| Self { axes: axes.to_vec(), keep };
+        vec![
+            Case::new("rows", of(&[1], KeepAxes::No), vec![normal([5, 300], 1)]),
+            Case::new("columns", of(&[0], KeepAxes::Yes), vec![normal([301, 3], 2)]),
+            Case::new("channels and width", of(&[1, 3], KeepAxes::Yes), vec![normal([2, 5, 3, 7], 3)]),
+            Case::new("everything", of(&[0, 1, 2], KeepAxes::No), vec![normal([3, 11, 13], 4)]),
+            Case::new("no axis", of(&[], KeepAxes::No), vec![normal([3, 2], 5)]),
+            Case::new("an empty sum", of(&[1], KeepAxes::No), vec![normal([3, 0], 6)]),
+            Case::new("of nothing", of(&[1], KeepAxes::No), vec![normal([0, 3], 7)]),
+            Case::new("more than 65,535 results", of(&[1], KeepAxes::No), vec![normal([65_537, 2], 8)]),
+        ]
+    }
+}
