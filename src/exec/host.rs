@@ -42,6 +42,20 @@ impl<R: HostReal> Buffer<R> {
         }
     }
 
+    fn element(&self) -> Element {
+        match self {
+            Buffer::Real(_) => Element::Real,
+            Buffer::Index(_) => Element::Index,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Buffer::Real(values) => values.len(),
+            Buffer::Index(values) => values.len(),
+        }
+    }
+
     fn from_array(array: &Array) -> Self {
         match array.numbers() {
             Numbers::U32(values) => Buffer::Index(values.clone()),
@@ -97,7 +111,8 @@ struct Lasting<R> {
 
 struct Ready<R> {
     plan: Arc<Plan>,
-    slots: Vec<Buffer<R>>,
+    /// For each slot the buffer of the pool that it uses.
+    pooled: Vec<usize>,
     constants: HashMap<usize, Buffer<R>>,
 }
 
@@ -106,6 +121,8 @@ pub(super) struct Host<R> {
     workers: Workers,
     lasting: HashMap<String, Lasting<R>>,
     plans: Vec<Ready<R>>,
+    /// The memory of all plans' slots: only one plan runs at a time.
+    pool: Vec<Buffer<R>>,
 }
 
 impl<R: HostReal> Host<R> {
@@ -114,6 +131,7 @@ impl<R: HostReal> Host<R> {
             workers,
             lasting: HashMap::new(),
             plans: Vec::new(),
+            pool: Vec::new(),
         }
     }
 
@@ -132,17 +150,39 @@ impl<R: HostReal> Host<R> {
                 LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
             }
         }
-        let slots = plan
-            .slots()
-            .iter()
-            .map(|&Slot { element, length }| Buffer::zeros(element, length))
-            .collect();
+        let pooled = self.reserve(plan.slots());
         self.plans.push(Ready {
             plan,
-            slots,
+            pooled,
             constants,
         });
         Ok(Prepared(self.plans.len() - 1))
+    }
+
+    /// Finds a buffer of the pool for each slot, the largest for the largest, and grows them as needed.
+    fn reserve(&mut self, slots: &[Slot]) -> Vec<usize> {
+        let mut pooled = vec![0; slots.len()];
+        for element in [Element::Real, Element::Index] {
+            let mut of_kind: Vec<usize> = (0..slots.len())
+                .filter(|&slot| slots[slot].element == element)
+                .collect();
+            of_kind.sort_by_key(|&slot| std::cmp::Reverse(slots[slot].length));
+            let mut buffers: Vec<usize> = (0..self.pool.len())
+                .filter(|&i| self.pool[i].element() == element)
+                .collect();
+            buffers.sort_by_key(|&i| std::cmp::Reverse(self.pool[i].len()));
+            for (rank, slot) in of_kind.into_iter().enumerate() {
+                if rank == buffers.len() {
+                    buffers.push(self.pool.len());
+                    self.pool.push(Buffer::zeros(element, 0));
+                }
+                if self.pool[buffers[rank]].len() < slots[slot].length {
+                    self.pool[buffers[rank]] = Buffer::zeros(element, slots[slot].length);
+                }
+                pooled[slot] = buffers[rank];
+            }
+        }
+        pooled
     }
 
     fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
@@ -208,7 +248,11 @@ impl<R: HostReal> Host<R> {
             return Err(Error::input(format!("{name:?} has no value yet")));
         }
         // The slots leave their place for the run, so that leaves and slots can be borrowed side by side.
-        let mut slots = std::mem::take(&mut self.plans[index].slots);
+        let pooled = self.plans[index].pooled.clone();
+        let mut slots: Vec<Buffer<R>> = pooled
+            .iter()
+            .map(|&i| std::mem::replace(&mut self.pool[i], Buffer::Index(Vec::new())))
+            .collect();
         let memory = Memory {
             plan: &plan,
             constants: &self.plans[index].constants,
@@ -232,7 +276,10 @@ impl<R: HostReal> Host<R> {
                 outputs
             }
         });
-        self.plans[index].slots = slots;
+        pooled
+            .into_iter()
+            .zip(slots)
+            .for_each(|(i, slot)| self.pool[i] = slot);
         outcome
     }
 }

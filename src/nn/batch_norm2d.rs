@@ -1,0 +1,76 @@
+//! Batch normalisation over images, with its running statistics.
+
+use crate::error::Result;
+use crate::graph::{Init, Scope, Tensor};
+use crate::ops;
+use std::panic::Location;
+
+/// Where a batch norm takes its statistics from. Chosen per layer: a frozen one in a training graph is possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchNormMode {
+    /// From the batch at hand; the running statistics move towards them.
+    Batch,
+    /// From the running statistics, which stay.
+    Running,
+}
+
+/// Settings of a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm2d {
+    /// Where the statistics come from.
+    pub mode: BatchNormMode,
+    /// Added to the variance.
+    pub eps: f64,
+    /// The share of the batch in the updated running statistics.
+    pub momentum: f64,
+}
+
+impl BatchNorm2d {
+    /// The usual settings: eps 1e-5, momentum 0.1.
+    pub fn new(mode: BatchNormMode) -> Self {
+        Self { mode, eps: 1e-5, momentum: 0.1 }
+    }
+}
+
+/// y = (x − mean) / √(variance + eps) · weight + bias per channel; x [N, C, H, W].
+///
+/// Parameters `weight` and `bias` [C], states `running_mean` and `running_var` [C]. The batch is normalised with its
+/// biased variance; the running variance moves towards the unbiased one.
+///
+/// Reference: Ioffe and Szegedy 2015, algorithm 1; `torch.nn.BatchNorm2d`.
+///
+/// ```
+/// # use axenic::{eval, nn, ops};
+/// let [y] = eval(|r| {
+///     let x = ops::fill(r, [2, 3, 4, 4], 5.0)?;
+///     Ok([nn::batch_norm2d(&r.scope().name("bn1"), x, nn::BatchNorm2d::new(nn::BatchNormMode::Batch))?])
+/// })?;
+/// assert!(y.to_f64().iter().all(|y| *y == 0.0));
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has fewer than two axes.
+#[track_caller]
+pub fn batch_norm2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: BatchNorm2d) -> Result<Tensor<'g>> {
+    let _layer = scope.enter_layer(Location::caller());
+    let channels = x.shape().get(1).copied().unwrap_or(0);
+    let weight = scope.parameter("weight", [channels], Init::Constant(1.0))?;
+    let bias = scope.parameter("bias", [channels], Init::Constant(0.0))?;
+    let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0))?;
+    let running_var = scope.state("running_var", [channels], Init::Constant(1.0))?;
+    match settings.mode {
+        BatchNormMode::Running => {
+            ops::batch_norm(x, running_mean, running_var, weight, bias, settings.eps, ops::Statistics::Running)
+        }
+        BatchNormMode::Batch => {
+            let (mean, variance) = ops::batch_statistics(x)?;
+            // M values a channel; their unbiased variance is M / (M − 1) times the biased one.
+            let count = x.shape().elements() as f64 / channels as f64;
+            let unbiased = count / (count - 1.0).max(1.0);
+            scope.assign("running_mean", ops::running_update(running_mean, mean, settings.momentum, 1.0)?)?;
+            scope.assign("running_var", ops::running_update(running_var, variance, settings.momentum, unbiased)?)?;
+            ops::batch_norm(x, mean, variance, weight, bias, settings.eps, ops::Statistics::Batch)
+        }
+    }
+}

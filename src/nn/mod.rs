@@ -1,0 +1,15 @@
+//! Layers: functions that record. A layer declares its parameters under its scope as it runs, with the names of the
+//! ecosystem, so that weights load without tables.
+//!
+//! Every layer takes its scope first, then its input, then its settings, and puts the line of the model that called it
+//! into the nodes it records.
+
+mod batch_norm2d;
+mod conv2d;
+mod init;
+mod linear;
+
+pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
+pub use conv2d::{Conv2d, conv2d};
+pub use init::{he_normal, linear_bias, linear_weight};
+pub use linear::linear;

@@ -1,0 +1,121 @@
+//! An executor with the plans of a study: a training step, its shorter last batch, an evaluation. They share parameters
+//! and states; each is made when it is first needed, and kept.
+
+use super::Weights;
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Prepared};
+use crate::graph::Graph;
+use crate::plan::Plan;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Results by name.
+#[derive(Debug)]
+pub struct Values(Vec<(String, Array)>);
+
+impl Values {
+    /// The result of this name.
+    ///
+    /// # Errors
+    /// The graph has none.
+    pub fn get(&self, name: &str) -> Result<&Array> {
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, array)| array)
+            .ok_or_else(|| Error::shape(format!("the graph has no output {name:?}")))
+    }
+
+    /// The single number of this name.
+    ///
+    /// # Errors
+    /// The graph has none.
+    pub fn number(&self, name: &str) -> Result<f64> {
+        Ok(self.get(name)?.to_f64().first().copied().unwrap_or(f64::NAN))
+    }
+
+    /// All results, in the graph's order.
+    pub fn into_inner(self) -> Vec<(String, Array)> {
+        self.0
+    }
+}
+
+/// An executor and its plans.
+pub struct Runner {
+    executor: Box<dyn Executor>,
+    plans: HashMap<(&'static str, usize), (Prepared, Arc<Graph>, u64)>,
+}
+
+impl Runner {
+    /// Nothing prepared yet.
+    pub fn new(executor: Box<dyn Executor>) -> Self {
+        Self { executor, plans: HashMap::new() }
+    }
+
+    /// The executor.
+    pub fn executor(&mut self) -> &mut dyn Executor {
+        self.executor.as_mut()
+    }
+
+    /// The device in words.
+    pub fn description(&self) -> String {
+        self.executor.description()
+    }
+
+    /// Prepares the graph for a purpose and batch size, unless that was done before, and gives it.
+    ///
+    /// # Errors
+    /// Recording, planning or preparing fails.
+    pub fn prepare(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        record: impl FnOnce() -> Result<Graph>,
+    ) -> Result<Arc<Graph>> {
+        if let Some((_, graph, _)) = self.plans.get(&(purpose, batch)) {
+            return Ok(graph.clone());
+        }
+        let graph = Arc::new(record()?);
+        let plan = Arc::new(Plan::new(graph.clone(), self.executor.target())?);
+        let peak = plan.peak_bytes();
+        let prepared = self.executor.prepare(plan)?;
+        self.plans.insert((purpose, batch), (prepared, graph.clone(), peak));
+        Ok(graph)
+    }
+
+    /// Runs what was prepared for a purpose and batch size.
+    ///
+    /// # Errors
+    /// It was not prepared, or the run fails.
+    pub fn run(&mut self, purpose: &'static str, batch: usize, inputs: &[(&str, &Array)]) -> Result<Values> {
+        let (prepared, graph, _) = self
+            .plans
+            .get(&(purpose, batch))
+            .ok_or_else(|| Error::shape(format!("nothing is prepared for {purpose} with batch {batch}")))?;
+        let outputs = self.executor.run(*prepared, inputs, None)?;
+        let names = graph.outputs().iter().map(|(name, _)| name.clone());
+        Ok(Values(names.zip(outputs).collect()))
+    }
+
+    /// The planned peak bytes of the largest plan.
+    pub fn peak_bytes(&self) -> u64 {
+        self.plans.values().map(|(_, _, peak)| *peak).max().unwrap_or(0)
+    }
+
+    /// The present values of a prepared graph's parameters and states.
+    ///
+    /// # Errors
+    /// The executor fails.
+    pub fn weights(&mut self, graph: &Graph) -> Result<Weights> {
+        Weights::read_back(graph, self.executor.as_mut())
+    }
+
+    /// Sets the parameters and states of a prepared graph.
+    ///
+    /// # Errors
+    /// The weights do not fit.
+    pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
+        weights.write_to(graph, self.executor.as_mut())
+    }
+}
