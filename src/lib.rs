@@ -1,5 +1,6 @@
 //! Axenic.
 
+pub mod data;
 pub mod error;
 pub mod rng;
 

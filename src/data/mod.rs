@@ -1,0 +1,7 @@
+//! From files to batches: decoding, resizing, splits, samplers, and one file per on-disk layout.
+
+#[cfg(feature = "cli")]
+pub mod decode;
+mod image;
+
+pub use self::image::Image;
