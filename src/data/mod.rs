@@ -3,5 +3,6 @@
 #[cfg(feature = "cli")]
 pub mod decode;
 mod image;
+pub mod resize;
 
 pub use self::image::Image;
