@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cli")]
 pub mod decode;
+#[cfg(feature = "cli")]
+pub mod gel_table;
 mod image;
 pub mod resize;
 
