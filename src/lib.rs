@@ -3,6 +3,8 @@
 pub mod array;
 pub mod autodiff;
 pub mod conformance;
+#[cfg(feature = "cli")]
+pub mod data;
 pub mod error;
 pub mod exec;
 pub mod graph;
