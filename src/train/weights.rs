@@ -185,16 +185,8 @@ fn cannot_write(path: &Path, e: safetensors::SafeTensorError) -> Error {
     Error::input(format!("cannot write {}: {e}", path.display()))
 }
 
-/// All tensors of a safetensors file.
-///
-/// # Errors
-/// As [`Weights::load`].
-pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Array>> {
-    Ok(Weights::load(path)?.tensors)
-}
-
 /// A tensor as safetensors holds it: reals in single precision, indices as u32; little-endian.
-pub fn tensor_bytes(array: &Array) -> (Dtype, Vec<u8>) {
+fn tensor_bytes(array: &Array) -> (Dtype, Vec<u8>) {
     match array.numbers() {
         Numbers::U32(values) => (Dtype::U32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
         _ => (Dtype::F32, array.to_f32().iter().flat_map(|x| x.to_le_bytes()).collect()),

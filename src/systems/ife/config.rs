@@ -1,5 +1,6 @@
 //! Everything about a run that can be chosen, and the presets.
 
+use crate::data::augment::Augment;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -77,20 +78,6 @@ pub struct TrainConfig {
     pub decoding: Decoding,
 }
 
-/// Random changes to training images; all off in the released code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AugmentConfig {
-    /// Largest vertical shift, as a share of the height.
-    pub shift_y: f64,
-    /// Largest horizontal shift, as a share of the width.
-    pub shift_x: f64,
-    /// Largest change of brightness, in units of the full range.
-    pub brightness: f64,
-    /// Largest relative change of contrast.
-    pub contrast: f64,
-}
-
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,8 +88,8 @@ pub struct Config {
     pub loss: LossConfig,
     /// The training.
     pub train: TrainConfig,
-    /// The augmentation.
-    pub augment: AugmentConfig,
+    /// Random changes to training images; all off in the released code.
+    pub augment: Augment,
 }
 
 /// Names for complete configurations.
@@ -148,7 +135,7 @@ impl Preset {
                 validation_share: 0.1,
                 decoding: Decoding::Joint,
             },
-            augment: AugmentConfig { shift_y: 0.0, shift_x: 0.0, brightness: 0.0, contrast: 0.0 },
+            augment: Augment::default(),
         };
         match self {
             Preset::Paper => paper,
@@ -160,7 +147,13 @@ impl Preset {
             Preset::Demo => Config {
                 model: ModelConfig { size: 96, width: 16, ..paper.model },
                 train: TrainConfig { epochs: 12, batch: 32, learning_rate: 0.06, warmup_epochs: 1.0, ..paper.train },
-                augment: AugmentConfig { shift_y: 0.03, shift_x: 0.03, brightness: 0.05, contrast: 0.1 },
+                augment: Augment {
+                    vertical_shift: 0.03,
+                    horizontal_shift: 0.03,
+                    brightness: 0.05,
+                    gain: 0.0,
+                    contrast: 0.1,
+                },
                 ..paper
             },
         }
@@ -240,14 +233,10 @@ impl Config {
             (i64::try_from(train.seed).is_ok(), "train.seed must be at most 2⁶³ − 1"),
             ((0.0..1.0).contains(&train.test_share), "train.test_share must be in [0, 1)"),
             ((0.0..1.0).contains(&train.validation_share), "train.validation_share must be in [0, 1)"),
-            ((0.0..=0.5).contains(&self.augment.shift_y), "augment.shift_y must be in [0, 0.5]"),
-            ((0.0..=0.5).contains(&self.augment.shift_x), "augment.shift_x must be in [0, 0.5]"),
-            ((0.0..=1.0).contains(&self.augment.brightness), "augment.brightness must be in [0, 1]"),
-            ((0.0..=1.0).contains(&self.augment.contrast), "augment.contrast must be in [0, 1]"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::input(format!("configuration: {rule}"))),
-            None => Ok(()),
+            None => self.augment.check(),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Outputs<'g> {
     pub light: Tensor<'g>,
     /// Attention over the rows [N, H] of each stage's last block, for heavy and light; of a shared stage twice the same.
     pub attention: Vec<[Tensor<'g>; 2]>,
+    /// What the last layers see, [N, 8·width], for heavy and light.
+    pub features: [Tensor<'g>; 2],
 }
 
 /// Records the network on images x [N, 3, H, W].
@@ -63,10 +65,12 @@ pub fn network<'g>(scope: &Scope<'g>, x: Tensor<'g>, config: &ModelConfig, mode:
         attention.push([maps[0], maps[1]]);
     }
     let [heavy, light] = features;
+    let features = [ops::mean(heavy, &[2, 3], KeepAxes::No)?, ops::mean(light, &[2, 3], KeepAxes::No)?];
     Ok(Outputs {
-        heavy: head(&scope.name("cls1"), heavy, HEAVY_CLASSES)?,
-        light: head(&scope.name("cls2"), light, LIGHT_CLASSES)?,
+        heavy: linear(&scope.name("cls1"), features[0], HEAVY_CLASSES)?,
+        light: linear(&scope.name("cls2"), features[1], LIGHT_CLASSES)?,
         attention,
+        features,
     })
 }
 
@@ -77,12 +81,6 @@ fn stem<'g>(encoder: &Scope<'g>, x: Tensor<'g>, width: usize, mode: BatchNormMod
     let x = batch_norm2d(&encoder.name("bn1"), x, BatchNorm2d::new(mode))?;
     let (x, _index) = ops::max_pool2d(ops::relu(x)?, [3, 3], [2, 2], [1, 1])?;
     Ok(x)
-}
-
-/// [N, C, H, W] → [N, classes].
-fn head<'g>(scope: &Scope<'g>, x: Tensor<'g>, classes: usize) -> Result<Tensor<'g>> {
-    let _inside = scope.enter();
-    linear(scope, ops::mean(x, &[2, 3], KeepAxes::No)?, classes)
 }
 
 #[derive(Clone, Copy)]
