@@ -59,7 +59,8 @@ impl Sampler {
             .filter(|(items, w)| !items.is_empty() && **w > 0.0)
             .collect();
         let total: f64 = drawn.iter().map(|(_, weight)| *weight).sum();
-        if !(total > 0.0 && total.is_finite()) && !classes.is_empty() {
+        let drawable = total > 0.0 && total.is_finite();
+        if !drawable && !classes.is_empty() {
             return Err(Error::input(format!(
                 "the weights of the classes that have items sum to {total}, so that nothing can be drawn"
             )));
