@@ -4,3 +4,5 @@ pub mod error;
 pub mod rng;
 
 pub use error::{Error, Result};
+#[cfg(feature = "cli")]
+pub mod systems;
