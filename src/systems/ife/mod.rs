@@ -1,0 +1,3 @@
+//! Immunofixation electrophoresis: nine classes of monoclonal protein, read from the image of one gel.
+
+pub mod synth;

@@ -1,0 +1,134 @@
+//! Synthetic gels: images of immunofixation electrophoresis that no patient stands behind, with exact labels.
+//!
+//! A gel is made as nature, laboratory and scanner make it, in this order:
+//!
+//! 1. `style` — one laboratory and one scan: geometry, print, stain, paper, optics, file ([`Style`]).
+//! 2. `serum` — one patient: which proteins lie where in the six lanes. Only here is the class put in.
+//! 3. `band`, `layout` — densities of all bands of a lane add up along the migration axis and across the lane; lanes are
+//!    shifted, bent, tilted and rotated.
+//! 4. `letters`, `print` — letters and digits of our own strokes, frames, marks, dust.
+//! 5. `scan` — density to colour by Beer–Lambert with the stain's spectrum and the scanner's ceiling, then paper, blur,
+//!    noise, and a real JPEG encoder.
+//!
+//! Every gel is a pure function of (seed, index): no number of threads and no order of work changes it.
+
+mod band;
+mod chance;
+mod dataset;
+mod layout;
+mod letters;
+mod plane;
+mod print;
+mod scan;
+mod serum;
+mod style;
+#[cfg(test)]
+mod tests;
+
+pub use dataset::write_dataset;
+pub use style::Style;
+
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+use image::RgbImage;
+use layout::Layout;
+use serum::Serum;
+
+/// Number of classes: Negative, κ, λ, IgG-κ, IgG-λ, IgA-κ, IgA-λ, IgM-κ, IgM-λ.
+const CLASSES: usize = 9;
+
+/// Lanes by index; G, A, M are 1, 2, 3, as their labels are.
+const ELP: usize = 0;
+const KAPPA: usize = 4;
+const LAMBDA: usize = 5;
+
+/// The labels of a class: heavy chain (0 none, 1 G, 2 A, 3 M) and light chain (0 none, 1 κ, 2 λ).
+fn labels(class: usize) -> (usize, usize) {
+    match class {
+        0 => (0, 0),
+        _ => ((class - 1) / 2, 2 - class % 2),
+    }
+}
+
+/// How often each class is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// As in 14,540 clinical gels: 10,500 Negative, 63 of the rarest class, IgM-λ.
+    ///
+    /// Known are the total, the number of the rarest and the ratio of the extremes, 0.006. The numbers of the other
+    /// seven classes follow what laboratories usually find: IgG-κ is the most frequent, then IgG-λ.
+    Real,
+    /// All nine equally often.
+    Even,
+}
+
+impl Balance {
+    /// Relative frequencies by class.
+    fn weights(self) -> [f32; CLASSES] {
+        match self {
+            Self::Real => [
+                10_500.0, 85.0, 112.0, 1_560.0, 1_060.0, 450.0, 460.0, 250.0, 63.0,
+            ],
+            Self::Even => [1.0; CLASSES],
+        }
+    }
+}
+
+/// One synthetic gel.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// 0 Negative, 1 κ, 2 λ, 3 IgG-κ, 4 IgG-λ, 5 IgA-κ, 6 IgA-λ, 7 IgM-κ, 8 IgM-λ.
+    pub class: usize,
+    /// The image as it is decoded from [`jpeg_bytes`](Self::jpeg_bytes).
+    pub image: RgbImage,
+    /// The image as a file.
+    pub jpeg_bytes: Vec<u8>,
+}
+
+/// The gel of a seed at an index, of a class drawn with the given balance.
+///
+/// # Errors
+/// The JPEG encoder fails.
+pub fn sample(seed: u64, index: u64, balance: Balance) -> Result<Sample> {
+    let mut stream = Stream::new(seed, "synthetic gel", index, 0);
+    let class = chance::weighted(&mut stream, &balance.weights());
+    render(class, &mut stream)
+}
+
+/// A gel of a class, in a style drawn from the stream.
+///
+/// # Errors
+/// The class is not one of the nine, or the JPEG encoder fails.
+pub fn render(class: usize, stream: &mut Stream) -> Result<Sample> {
+    let style = Style::draw(stream);
+    render_in(&style, class, stream)
+}
+
+/// A gel of a class in a given style.
+///
+/// # Errors
+/// The class is not one of the nine, or the JPEG encoder fails.
+pub fn render_in(style: &Style, class: usize, stream: &mut Stream) -> Result<Sample> {
+    if class >= CLASSES {
+        return Err(Error::input(format!(
+            "there is no class {class}: immunofixation has the classes 0 to {}",
+            CLASSES - 1
+        )));
+    }
+    let layout = Layout::draw(style, stream);
+    let serum = Serum::draw(class, style, stream);
+    let neighbour = Serum::draw(
+        chance::weighted(stream, &Balance::Real.weights()),
+        style,
+        stream,
+    );
+    let stain = scan::stain(style, &layout, [&serum, &neighbour], stream);
+    let ink = print::ink(style, &layout, stream);
+    let clean = scan::scan(style, &stain, &ink, stream);
+    let (image, jpeg_bytes) = scan::compressed(clean, &style.scan.qualities)?;
+    Ok(Sample {
+        class,
+        image,
+        jpeg_bytes,
+    })
+}
