@@ -2,8 +2,6 @@
 
 pub mod array;
 pub mod autodiff;
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod conformance;
 #[cfg(feature = "cli")]
 pub mod data;
@@ -11,16 +9,11 @@ pub mod error;
 pub mod exec;
 pub mod graph;
 pub mod metrics;
-pub mod nn;
 pub mod ops;
 pub mod plan;
 pub mod real;
 pub mod rng;
 pub mod shape;
-#[cfg(feature = "cli")]
-pub mod systems;
-#[cfg(feature = "cli")]
-pub mod train;
 pub mod workers;
 
 pub use array::Array;

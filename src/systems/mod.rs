@@ -1,3 +1,3 @@
-//! The classifiers: one folder per system, with the same file names in each.
+//! The classifiers built on the engine: one folder per system.
 
 pub mod ife;

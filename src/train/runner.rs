@@ -41,10 +41,15 @@ impl Values {
     }
 }
 
+struct Ready {
+    prepared: Prepared,
+    plan: Arc<Plan>,
+}
+
 /// An executor and its plans.
 pub struct Runner {
     executor: Box<dyn Executor>,
-    plans: HashMap<(&'static str, usize), (Prepared, Arc<Graph>, u64)>,
+    plans: HashMap<(&'static str, usize), Ready>,
 }
 
 impl Runner {
@@ -73,14 +78,13 @@ impl Runner {
         batch: usize,
         record: impl FnOnce() -> Result<Graph>,
     ) -> Result<Arc<Graph>> {
-        if let Some((_, graph, _)) = self.plans.get(&(purpose, batch)) {
-            return Ok(graph.clone());
+        if let Some(ready) = self.plans.get(&(purpose, batch)) {
+            return Ok(ready.plan.graph().clone());
         }
-        let graph = Arc::new(record()?);
-        let plan = Arc::new(Plan::new(graph.clone(), self.executor.target())?);
-        let peak = plan.peak_bytes();
-        let prepared = self.executor.prepare(plan)?;
-        self.plans.insert((purpose, batch), (prepared, graph.clone(), peak));
+        let plan = Arc::new(Plan::new(Arc::new(record()?), self.executor.target())?);
+        let prepared = self.executor.prepare(plan.clone())?;
+        let graph = plan.graph().clone();
+        self.plans.insert((purpose, batch), Ready { prepared, plan });
         Ok(graph)
     }
 
@@ -89,18 +93,22 @@ impl Runner {
     /// # Errors
     /// It was not prepared, or the run fails.
     pub fn run(&mut self, purpose: &'static str, batch: usize, inputs: &[(&str, &Array)]) -> Result<Values> {
-        let (prepared, graph, _) = self
-            .plans
-            .get(&(purpose, batch))
-            .ok_or_else(|| Error::shape(format!("nothing is prepared for {purpose} with batch {batch}")))?;
+        let ready = self.plans.get(&(purpose, batch));
+        let Ready { prepared, plan } =
+            ready.ok_or_else(|| Error::shape(format!("nothing is prepared for {purpose} with batch {batch}")))?;
         let outputs = self.executor.run(*prepared, inputs, None)?;
-        let names = graph.outputs().iter().map(|(name, _)| name.clone());
+        let names = plan.graph().outputs().iter().map(|(name, _)| name.clone());
         Ok(Values(names.zip(outputs).collect()))
+    }
+
+    /// The floating-point operations of a prepared plan; 0 if there is none.
+    pub fn flops(&self, purpose: &'static str, batch: usize) -> u64 {
+        self.plans.get(&(purpose, batch)).map_or(0, |ready| ready.plan.cost().flops)
     }
 
     /// The planned peak bytes of the largest plan.
     pub fn peak_bytes(&self) -> u64 {
-        self.plans.values().map(|(_, _, peak)| *peak).max().unwrap_or(0)
+        self.plans.values().map(|ready| ready.plan.peak_bytes()).max().unwrap_or(0)
     }
 
     /// The present values of a prepared graph's parameters and states.

@@ -28,7 +28,9 @@ pub struct Outcome {
 impl Outcome {
     /// The outcome for a record.
     pub fn new(record: &Record, decoded: Decoded) -> Self {
-        let loss = -(decoded.heavy[record.heavy].ln() + decoded.light[record.light].ln());
+        // A probability that f64 rounds to zero must not make the mean infinite.
+        let surprise = |probability: f64| -probability.max(f64::MIN_POSITIVE).ln();
+        let loss = surprise(decoded.heavy[record.heavy]) + surprise(decoded.light[record.light]);
         Self { class: record.class, heavy: record.heavy, light: record.light, decoded, loss }
     }
 }

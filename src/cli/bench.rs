@@ -1,0 +1,123 @@
+//! `axenic bench`: the speed of a step.
+
+use super::compute::Compute;
+use super::{Outcome, System, show};
+use crate::array::Array;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::rng::Stream;
+use crate::systems::ife::config::{Config, Preset};
+use crate::systems::ife::graphs::{inference, training_step};
+use crate::systems::ife::model::{HEAVY_CLASSES, LIGHT_CLASSES};
+use crate::train::Weights;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Measures the median time of a training step (forward, backward, update) or of an inference, after a warm-up.
+///
+/// Example: axenic bench ife --batch 16 --size 224 --train --steps 10
+#[derive(clap::Args)]
+pub(super) struct Bench {
+    /// The system
+    system: System,
+    /// Images in a batch
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    batch: u64,
+    /// Height and width of the images
+    #[arg(long, default_value_t = 224)]
+    size: usize,
+    /// A whole training step (the default)
+    #[arg(long, conflicts_with = "infer")]
+    train: bool,
+    /// An inference
+    #[arg(long)]
+    infer: bool,
+    /// Steps to measure
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    steps: u64,
+    /// One setting, as in width=16; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Serialize)]
+struct Measured {
+    seconds_per_step: f64,
+    images_per_second: f64,
+    gflops: f64,
+    peak_bytes: u64,
+    device: String,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let System::Ife = self.system;
+        let mut config = Preset::Paper.config().with(&format!("model.size={}", self.size))?;
+        for setting in &self.settings {
+            config = config.with(setting)?;
+        }
+        let measured = self.measure(&config)?;
+        if self.json {
+            show::json(&measured)?;
+            return Ok(Outcome::Done);
+        }
+        let row = |name: &str, value: String| vec![name.to_string(), value];
+        show::result(&show::table(&[
+            row("seconds per step", format!("{:.4}", measured.seconds_per_step)),
+            row("images per second", format!("{:.2}", measured.images_per_second)),
+            row("GFLOP/s", format!("{:.1}", measured.gflops)),
+            row("peak memory", format!("{} MiB", measured.peak_bytes >> 20)),
+            row("device", measured.device),
+        ]))?;
+        Ok(Outcome::Done)
+    }
+
+    fn measure(&self, config: &Config) -> Result<Measured> {
+        let batch = self.batch as usize;
+        let mut runner = self.compute.runner()?;
+        let record = || -> Result<Graph> {
+            if self.infer { inference(&config.model, batch) } else { training_step(config, batch) }
+        };
+        let graph = runner.prepare("bench", batch, record)?;
+        runner.set_weights(&graph, &Weights::initial(&graph, config.train.seed)?)?;
+        let inputs = inputs(config, batch, self.infer)?;
+        let named: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (*name, array)).collect();
+        runner.run("bench", batch, &named)?;
+        let mut seconds = Vec::new();
+        for _ in 0..self.steps {
+            let begin = Instant::now();
+            runner.run("bench", batch, &named)?;
+            seconds.push(begin.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let flops = runner.flops("bench", batch);
+        Ok(Measured {
+            seconds_per_step: median,
+            images_per_second: batch as f64 / median,
+            gflops: flops as f64 / median / 1e9,
+            peak_bytes: runner.peak_bytes(),
+            device: runner.description(),
+        })
+    }
+}
+
+/// Random images and labels.
+fn inputs(config: &Config, batch: usize, infer: bool) -> Result<Vec<(&'static str, Array)>> {
+    let size = config.model.size;
+    let mut stream = Stream::new(config.train.seed, "bench", 0, 0);
+    let pixels: Vec<f32> = (0..batch * 3 * size * size).map(|_| stream.range(-1.0, 1.0) as f32).collect();
+    let mut inputs = vec![("x", Array::new([batch, 3, size, size], pixels)?)];
+    if !infer {
+        let mut labels = |classes| (0..batch).map(|_| stream.below(classes) as u32).collect::<Vec<_>>();
+        inputs.push(("heavy", Array::new([batch], labels(HEAVY_CLASSES))?));
+        inputs.push(("light", Array::new([batch], labels(LIGHT_CLASSES))?));
+        inputs.push(("learning_rate", Array::scalar(config.train.learning_rate)));
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,47 @@
+//! The options of every command that computes: on what, with how many threads.
+
+use crate::error::Result;
+use crate::exec::{Cpu, Executor, Reference};
+use crate::train::Runner;
+use clap::{Args, ValueEnum};
+
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Compute {
+    /// What computes: auto is a real GPU if there is one, else the cpu
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) device: Device,
+    /// Worker threads of the host; 0 is one for each core. Results do not depend on it
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Device {
+    /// A real GPU if there is one, else the cpu
+    #[default]
+    Auto,
+    /// f32 on all cores
+    Cpu,
+    /// Any GPU, a software one too
+    Gpu,
+    /// f64, slow, by the definitions
+    Reference,
+}
+
+impl Compute {
+    pub(super) fn executor(&self) -> Result<Box<dyn Executor>> {
+        Ok(match self.device {
+            Device::Reference => Box::new(Reference::new(self.threads)?),
+            Device::Cpu => Box::new(Cpu::new(self.threads)?),
+            Device::Gpu => gpu()?,
+            Device::Auto => match real_gpu()? {
+                Some(gpu) => gpu,
+                None => Box::new(Cpu::new(self.threads)?),
+            },
+        })
+    }
+
+    pub(super) fn runner(&self) -> Result<Runner> {
+        Ok(Runner::new(self.executor()?))
+    }
+}

@@ -1,0 +1,68 @@
+//! `axenic evaluate`: a trained run on labelled images.
+
+use super::compute::Compute;
+use super::{Outcome, show};
+use crate::error::Result;
+use crate::report;
+use crate::systems::ife::images::{Images, Part, require};
+use crate::systems::ife::reader::Reader;
+use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::score::evaluate;
+use crate::systems::ife::study::{INFERENCE_BATCH, outcomes};
+use crate::train::Progress as _;
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// Scores a trained run on labelled images: metrics with 95 % intervals, confusion matrices, operating points.
+///
+/// The parts are those that training made of the same folder; `all` is for a folder that was never split.
+///
+/// Example: axenic evaluate run --data gels --split test
+#[derive(clap::Args)]
+pub(super) struct Evaluate {
+    /// The run folder
+    run: PathBuf,
+    /// The folder with the images and their label tables
+    #[arg(long)]
+    data: PathBuf,
+    /// Which part of it
+    #[arg(long, value_enum, default_value_t = PartWord::Test)]
+    split: PartWord,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PartWord {
+    Train,
+    Validation,
+    Test,
+    All,
+}
+
+impl Evaluate {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let part = match self.split {
+            PartWord::Train => Part::Train,
+            PartWord::Validation => Part::Validation,
+            PartWord::Test => Part::Test,
+            PartWord::All => Part::All,
+        };
+        let folder = RunFolder::open(&self.run)?;
+        let mut runner = self.compute.runner()?;
+        let reader = Reader::open(&folder, &mut runner, INFERENCE_BATCH)?;
+        let images = Images::open(&self.data, &reader.config)?;
+        let items = require(&images, part)?;
+        let mut progress = show::Shown::default();
+        progress.begin(&format!("scoring the {} part", part.name()), "images", items.len() as u64);
+        let outcomes = outcomes(&mut runner, &reader.config, &images, &items, self.compute.threads, &mut progress);
+        progress.end();
+        let counts = folder.load_last()?.1.training_counts;
+        let evaluation = evaluate(part.name(), &outcomes?, &counts, reader.config.train.seed)?;
+        if self.json { show::json(&evaluation)? } else { show::result(&report::evaluation_text(&evaluation))? }
+        Ok(Outcome::Done)
+    }
+}

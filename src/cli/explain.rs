@@ -1,0 +1,82 @@
+//! `axenic explain`: what a trained run looks at.
+
+use super::compute::Compute;
+use super::{Outcome, show};
+use crate::error::{Error, Result};
+use crate::explain::horizontal_overlay;
+use crate::report;
+use crate::systems::ife::graphs::TASKS;
+use crate::systems::ife::reader::Reader;
+use crate::systems::ife::result::Example;
+use crate::systems::ife::run::RunFolder;
+use crate::train::write_whole;
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+/// Shows what the network looks at: overlays as PNG, and one HTML page.
+///
+/// Example: axenic explain run gel.jpg --out explained
+#[derive(clap::Args)]
+pub(super) struct Explain {
+    /// The run folder
+    run: PathBuf,
+    /// The image files
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// The folder to write
+    #[arg(long)]
+    out: PathBuf,
+    /// How
+    #[arg(long, value_enum, default_value_t = Method::Attention)]
+    method: Method,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// The network's own attention over the rows of the gel
+    Attention,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let Method::Attention = self.method;
+        let folder = RunFolder::open(&self.run)?;
+        let mut runner = self.compute.runner()?;
+        let reader = Reader::open(&folder, &mut runner, 1)?;
+        std::fs::create_dir_all(&self.out)
+            .map_err(|e| Error::input(format!("cannot make the folder {}: {e}", self.out.display())))?;
+        let mut examples = Vec::new();
+        let mut outcome = Outcome::Done;
+        for (i, path) in self.images.iter().enumerate() {
+            match reader.read(&mut runner, path, None) {
+                Ok(example) => {
+                    write_overlays(&self.out, i, path, &example)?;
+                    examples.push(example);
+                }
+                Err(e) if e.is_input() => {
+                    show::note(&format!("axenic: {e}"));
+                    outcome = Outcome::Incomplete;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let page = self.out.join("explain.html");
+        write_whole(&page, report::explain_html(&examples)?.as_bytes())?;
+        show::result(&format!("{}\n", page.display()))?;
+        Ok(outcome)
+    }
+}
+
+/// One PNG for each task, with the last stage's map: `1-gel-heavy.png`. The number keeps equal names apart.
+fn write_overlays(out: &Path, index: usize, image: &Path, example: &Example) -> Result<()> {
+    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+    let Some(maps) = example.attention.last() else { return Ok(()) };
+    for (task, map) in TASKS.iter().zip(maps) {
+        let overlay = horizontal_overlay(&example.pixels, example.size, map)?;
+        let path = out.join(format!("{}-{stem}-{task}.png", index + 1));
+        write_whole(&path, &report::png(&overlay)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `axenic plan`: the totals and the memory of a graph, before anything runs.
+
+use super::compute::Compute;
+use super::{Outcome, System, show};
+use crate::error::Result;
+use crate::plan::Plan as MemoryPlan;
+use crate::systems::ife::config::Preset;
+use crate::systems::ife::graphs::{inference, training_step};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Prints a graph's totals and memory plan.
+///
+/// Example: axenic plan ife --batch 64 --size 224 --train
+#[derive(clap::Args)]
+pub(super) struct Plan {
+    /// The system
+    system: System,
+    /// Images in a batch
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    batch: u64,
+    /// Height and width of the images
+    #[arg(long, default_value_t = 224)]
+    size: usize,
+    /// The whole training step instead of an inference
+    #[arg(long)]
+    train: bool,
+    /// One setting, as in share=2; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Every step, not only the totals
+    #[arg(long)]
+    steps: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    steps: usize,
+    parameters: usize,
+    flops: u64,
+    bytes_moved: u64,
+    slots: usize,
+    slot_bytes: u64,
+    leaf_bytes: u64,
+    peak_bytes: u64,
+    graph_sha256: String,
+}
+
+impl Plan {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let System::Ife = self.system;
+        let mut config = Preset::Paper.config().with(&format!("model.size={}", self.size))?;
+        for setting in &self.settings {
+            config = config.with(setting)?;
+        }
+        let batch = self.batch as usize;
+        let graph = if self.train { training_step(&config, batch)? } else { inference(&config.model, batch)? };
+        let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;
+        if self.steps && !self.json {
+            show::result(&plan.to_string())?;
+            return Ok(Outcome::Done);
+        }
+        let totals = totals(&plan);
+        if self.json {
+            show::json(&totals)?;
+            return Ok(Outcome::Done);
+        }
+        let row = |name: &str, value: String| vec![name.to_string(), value];
+        let bytes = |n: u64| format!("{n} ({:.1} MiB)", n as f64 / f64::from(1 << 20));
+        show::result(&show::table(&[
+            row("steps", totals.steps.to_string()),
+            row("parameters", totals.parameters.to_string()),
+            row("FLOPs", format!("{} ({:.2} GFLOP)", totals.flops, totals.flops as f64 / 1e9)),
+            row("bytes moved", bytes(totals.bytes_moved)),
+            row("slots", format!("{} of {}", totals.slots, bytes(totals.slot_bytes))),
+            row("inputs, parameters, states", bytes(totals.leaf_bytes)),
+            row("peak", bytes(totals.peak_bytes)),
+            row("graph SHA-256", totals.graph_sha256),
+        ]))?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn totals(plan: &MemoryPlan) -> Totals {
+    let cost = plan.cost();
+    Totals {
+        steps: plan.steps().len(),
+        parameters: plan.graph().parameters().map(|(_, spec)| spec.shape.elements()).sum(),
+        flops: cost.flops,
+        bytes_moved: cost.bytes_read + cost.bytes_written,
+        slots: plan.slots().len(),
+        slot_bytes: plan.slot_bytes(),
+        leaf_bytes: plan.leaf_bytes(),
+        peak_bytes: plan.peak_bytes(),
+        graph_sha256: plan.graph().digest(),
+    }
+}

@@ -1,0 +1,110 @@
+//! What the user sees: results, notes, progress.
+
+use crate::error::{Error, Result};
+use crate::train::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Writes a result to standard output.
+///
+/// # Errors
+/// It cannot be written. A reader that has gone away (`| head`) is no error.
+pub(super) fn result(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::input(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result as JSON.
+///
+/// # Errors
+/// As [`result`].
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::input(format!("no JSON: {e}")))?;
+    result(&format!("{text}\n"))
+}
+
+/// Writes a line to standard error. If that is gone, there is nobody left to tell.
+pub(super) fn note(line: &str) {
+    writeln!(stderr().lock(), "{line}").ok();
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// From here on, Ctrl-C asks the work to stop at the next good moment; a second one ends the program.
+///
+/// # Errors
+/// The system refuses the handler.
+pub(super) fn stop_gently_on_interrupt() -> Result<()> {
+    let handler = || {
+        if STOP.swap(true, Ordering::SeqCst) {
+            std::process::exit(1);
+        }
+        note("stopping behind this step; press Ctrl-C again to end at once");
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::device(format!("cannot listen for Ctrl-C: {e}")))
+}
+
+/// A progress bar on a terminal, a line per part elsewhere.
+#[derive(Default)]
+pub(super) struct Shown {
+    bar: Option<ProgressBar>,
+}
+
+const STYLE: &str = "{msg:<34} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
+
+impl Progress for Shown {
+    fn begin(&mut self, what: &str, unit: &'static str, total: u64) {
+        if !stderr().is_terminal() {
+            return note(&format!("{what}: {total} {unit}"));
+        }
+        let bar = ProgressBar::new(total).with_message(what.to_string());
+        if let Ok(style) = ProgressStyle::with_template(STYLE) {
+            bar.set_style(style);
+        }
+        self.bar = Some(bar);
+    }
+
+    fn advance(&mut self, units: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(units);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => note(text),
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        STOP.load(Ordering::SeqCst)
+    }
+}
+
+/// A table as aligned text; the first row is its head. Columns are as wide as their widest cell.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
