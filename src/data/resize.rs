@@ -31,15 +31,15 @@ pub struct Normalisation {
 
 impl Planes {
     /// (v / 255 − mean) / std, in the order [C, H, W].
-    pub fn normalised(&self, by: &Normalisation) -> Vec<f32> {
-        let mut values = self.values.clone();
+    pub fn normalised(mut self, by: &Normalisation) -> Vec<f32> {
         let area = (self.height * self.width).max(1);
-        for ((plane, mean), std) in values.chunks_exact_mut(area).zip(by.mean).zip(by.std) {
+        let planes = self.values.chunks_exact_mut(area);
+        for ((plane, mean), std) in planes.zip(by.mean).zip(by.std) {
             for value in plane {
                 *value = (*value / 255.0 - mean) / std;
             }
         }
-        values
+        self.values
     }
 }
 

@@ -34,13 +34,9 @@ fn problems(folder: &TempDir) -> Vec<(Option<u64>, String)> {
 /// Checks that exactly these problems are found, each by its line and a part of its text.
 fn expect(folder: &TempDir, expected: &[(Option<u64>, &str)]) {
     let found = problems(folder);
-    let fits = |(found, expected): (&(Option<u64>, String), &(Option<u64>, &str))| {
-        found.0 == expected.0 && found.1.contains(expected.1)
-    };
-    assert!(
-        found.len() == expected.len() && found.iter().zip(expected).all(fits),
-        "{found:#?}"
-    );
+    let mut pairs = found.iter().zip(expected);
+    let fit = pairs.all(|(found, expected)| found.0 == expected.0 && found.1.contains(expected.1));
+    assert!(found.len() == expected.len() && fit, "{found:#?}");
 }
 
 #[test]
