@@ -8,6 +8,7 @@ pub mod exec;
 pub mod graph;
 pub mod ops;
 pub mod plan;
+pub mod product;
 pub mod real;
 pub mod rng;
 pub mod shape;
