@@ -11,6 +11,7 @@ pub mod graph;
 pub mod metrics;
 pub mod ops;
 pub mod plan;
+pub mod product;
 pub mod real;
 pub mod rng;
 pub mod shape;

@@ -27,6 +27,8 @@ pub mod library {
     pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
     /// Sums and maxima over a workgroup, in a fixed order.
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
+    /// The product of two matrices by tiles.
+    pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
     /// The storage type of reals: f32.
     pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
 }

@@ -106,6 +106,7 @@ rooms! {
     add: Add => add;
     broadcast: Broadcast => broadcast;
     fill: Fill => fill;
+    matmul: Matmul => matmul, Transpose;
     mul: Mul => mul;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;

@@ -1,0 +1,70 @@
+// y[batch, i, j] = Σ over l of a[batch, i, l] * b[batch, l, j].
+// Room: src/ops/matmul.rs
+// Uses: store_f32, index, tile
+// Bindings: 0 a, 1 b, 2 y, 3 lengths and strides
+// Grid: one workgroup of 256 a tile of 64 × 64 of y, rows of tiles first, then columns, then the batch
+// Constants: TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory
+// Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
+// Order of summation: l = 0, 1, …
+
+struct Params {
+    batch: u32,
+    m: u32,
+    n: u32,
+    k: u32,
+    a_strides: vec2<u32>,
+    b_strides: vec2<u32>,
+    a_step: u32,
+    b_step: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<Store>;
+@group(0) @binding(1) var<storage, read> b: array<Store>;
+@group(0) @binding(2) var<storage, read_write> y: array<Store>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+/// Where the operands of this workgroup's matrix start.
+var<private> a_start: u32;
+var<private> b_start: u32;
+
+fn tile_a(row: u32, depth: u32) -> f32 {
+    if (row >= params.m) {
+        return 0.0;
+    }
+    return f32(a[a_start + row * params.a_strides.x + depth * params.a_strides.y]);
+}
+
+fn tile_b(depth: u32, column: u32) -> f32 {
+    if (column >= params.n) {
+        return 0.0;
+    }
+    return f32(b[b_start + depth * params.b_strides.x + column * params.b_strides.y]);
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tiles = (vec2<u32>(params.m, params.n) + TILE - 1u) / TILE;
+    let index = linear_workgroup(group, groups);
+    if (index >= params.batch * tiles.x * tiles.y) {
+        return;
+    }
+    let batch = index / (tiles.x * tiles.y);
+    a_start = batch * params.a_step;
+    b_start = batch * params.b_step;
+    let origin = TILE * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
+    var sums = tile_product(origin, 0u, params.k, lane);
+    let first = tile_results(origin, lane);
+    for (var r = 0u; r < 4u; r++) {
+        for (var c = 0u; c < 4u; c++) {
+            let i = first.x + 16u * r;
+            let j = first.y + 16u * c;
+            if (i < params.m && j < params.n) {
+                y[(batch * params.m + i) * params.n + j] = Store(sums[r][c]);
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The product of matrices, of one pair or of a batch.
+//!
+//! **Definition.** y[…, i, j] = Σ over l of a[…, i, l] · b[…, l, j], where a or b may be given with its last two axes
+//! swapped (`transpose_a`, `transpose_b`).
+//!
+//! **Shape.** a [batch…, M, K] and b [batch…, K, N] give [batch…, M, N]. The batch axes are equal, or one operand is a
+//! single matrix that serves all of the other's batch. An empty sum is 0.
+//!
+//! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it.
+//!
+//! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
+//!
+//! **Cost.** 2·M·N·K operations for each matrix of the batch. The host cuts it by rows, or where there are few by
+//! columns, into products of packed and vectorised blocks; a device computes tiles of 64 × 64.
+//!
+//! **Reference.** `torch.matmul`.
+
+use super::support::{normal, unbroadcast};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
+};
+use crate::product::{Accumulate, Matrix, MatrixMut, product};
+use crate::real::{Real, Sum as _};
+use crate::shape::Shape;
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "matmul",
+    text: include_str!("../../shaders/matmul.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::TILE],
+};
+
+/// From so many rows on the host cuts a product by rows, else by columns.
+const MANY_ROWS: usize = 64;
+/// The columns of a piece of work on the host where it cuts by columns.
+const COLUMNS: usize = 256;
+
+/// Whether the last two axes of an operand are swapped before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transpose {
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
+}
+
+impl Transpose {
+    const WORDS: [(&'static str, Transpose); 2] = [("yes", Transpose::Yes), ("no", Transpose::No)];
+
+    fn word(self) -> &'static str {
+        match self {
+            Transpose::Yes => "yes",
+            Transpose::No => "no",
+        }
+    }
+
+    fn flipped(self) -> Self {
+        match self {
+            Transpose::Yes => Transpose::No,
+            Transpose::No => Transpose::Yes,
+        }
+    }
+
+    /// The strides between rows and between columns, as used, of a contiguous operand of `rows` × `columns` as used.
+    fn strides(self, [rows, columns]: [usize; 2]) -> [usize; 2] {
+        match self {
+            Transpose::Yes => [1, rows],
+            Transpose::No => [columns, 1],
+        }
+    }
+}
+
+/// The product of matrices, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Matmul {
+    /// Whether a's last two axes are swapped.
+    pub transpose_a: Transpose,
+    /// Whether b's last two axes are swapped.
+    pub transpose_b: Transpose,
+}
+
+/// The matrix product a · b, either operand transposed on the way.
+///
+/// ```
+/// # use axenic::{eval, ops::{self, Transpose}};
+/// let no = Transpose::No;
+/// let [y] = eval(|r| Ok([ops::matmul(r.constant([[1.0, 2.0]]), r.constant([[3.0], [4.0]]), no, no)?]))?;
+/// assert_eq!(y, [[11.0]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// The inner lengths or the batch axes differ, or an operand has fewer than two axes.
+#[track_caller]
+pub fn matmul<'g>(
+    a: Tensor<'g>,
+    b: Tensor<'g>,
+    transpose_a: Transpose,
+    transpose_b: Transpose,
+) -> Result<Tensor<'g>> {
+    let op = Matmul {
+        transpose_a,
+        transpose_b,
+    };
+    a.recorder().apply_one(op, &[a, b])
+}
+
+/// The lengths of a product, as executors see it.
+#[derive(Clone, Copy, Debug)]
+struct Extents {
+    batch: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    /// The elements between the matrices of a batch, 0 for an operand that serves all of it.
+    a_step: usize,
+    b_step: usize,
+}
+
+impl Matmul {
+    fn extents(&self, a: Shape, b: Shape) -> Extents {
+        let ([m, k], [_, n]) = (last_two(a, self.transpose_a), last_two(b, self.transpose_b));
+        let batch = if a.len() > 2 { a } else { b };
+        let step = |operand: Shape, size| if operand.len() > 2 { size } else { 0 };
+        let whole = Extents {
+            batch: batch[..batch.len() - 2].iter().product(),
+            m,
+            n,
+            k,
+            a_step: step(a, m * k),
+            b_step: step(b, k * n),
+        };
+        if whole.b_step == 0 && self.transpose_a == Transpose::No {
+            // All rows of the batch meet the same b: one tall product.
+            let (batch, m) = (1, whole.batch * m);
+            return Extents { batch, m, ..whole };
+        }
+        whole
+    }
+
+    /// The operands of the product number `index` of the batch, from row `row` of a and column `column` of b on.
+    fn operands<'a>(
+        &self,
+        extents: &Extents,
+        [a, b]: [&'a [f32]; 2],
+        [index, row, column]: [usize; 3],
+    ) -> [Matrix<'a>; 2] {
+        let Extents { m, n, k, .. } = *extents;
+        let (a_strides, b_strides) = (
+            self.transpose_a.strides([m, k]),
+            self.transpose_b.strides([k, n]),
+        );
+        let a_start = (index * extents.a_step + row * a_strides[0]).min(a.len());
+        let b_start = (index * extents.b_step + column * b_strides[1]).min(b.len());
+        let matrix = |slice, strides| Matrix { slice, strides };
+        [
+            matrix(&a[a_start..], a_strides),
+            matrix(&b[b_start..], b_strides),
+        ]
+    }
+}
+
+/// The lengths of the last two axes, as used.
+fn last_two(shape: Shape, transpose: Transpose) -> [usize; 2] {
+    let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+    match transpose {
+        Transpose::Yes => [columns, rows],
+        Transpose::No => [rows, columns],
+    }
+}
+
+/// A batch of matrices as one tall matrix.
+fn tall<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
+    let columns = x.shape()[x.shape().len() - 1];
+    let rows = x.shape()[..x.shape().len() - 1].iter().product();
+    super::reshape(x, [rows, columns])
+}
+
+impl Op for Matmul {
+    const NAME: &'static str = "matmul";
+    const INPUTS: &'static [&'static str] = &["a", "b"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+            .with("transpose_a", self.transpose_a.word())
+            .with("transpose_b", self.transpose_b.word())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let choice = |name| attributes.choice(name, Transpose::No, &Transpose::WORDS);
+        Ok(Self {
+            transpose_a: choice("transpose_a")?,
+            transpose_b: choice("transpose_b")?,
+        })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [a, b] = expect_reals(Self::NAME, inputs)?;
+        if a.len() < 2 || b.len() < 2 {
+            return Err(Error::shape(format!(
+                "matmul: both operands need at least two axes: {a} × {b}"
+            )));
+        }
+        let ([m, k], [inner, n]) = (last_two(a, self.transpose_a), last_two(b, self.transpose_b));
+        if k != inner {
+            return Err(Error::shape(format!(
+                "matmul: inner lengths differ, {k} and {inner}: {a} × {b} ({})",
+                self.attributes()
+            )));
+        }
+        let (outer_a, outer_b) = (&a[..a.len() - 2], &b[..b.len() - 2]);
+        if !outer_a.is_empty() && !outer_b.is_empty() && outer_a != outer_b {
+            return Err(Error::shape(format!(
+                "matmul: batch axes differ, {outer_a:?} and {outer_b:?}: {a} × {b}"
+            )));
+        }
+        let outer = if outer_a.is_empty() { outer_b } else { outer_a };
+        Ok(vec![Spec::real(Shape::new(&[outer, &[m, n]].concat())?)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None, None]);
+        };
+        let (a, b) = (call.inputs[0], call.inputs[1]);
+        let (ta, tb) = (self.transpose_a, self.transpose_b);
+        let a_grad = match ta {
+            Transpose::No => matmul(grad, b, Transpose::No, tb.flipped())?,
+            Transpose::Yes => matmul(b, grad, tb, Transpose::Yes)?,
+        };
+        // Where one b serves the whole batch of a, the sum over the batch is part of a single, longer product.
+        let (a_rows, grad_rows) = if b.shape().len() == 2 && ta == Transpose::No {
+            (tall(a)?, tall(grad)?)
+        } else {
+            (a, grad)
+        };
+        let b_grad = match tb {
+            Transpose::No => matmul(a_rows, grad_rows, ta.flipped(), Transpose::No)?,
+            Transpose::Yes => matmul(grad_rows, a_rows, Transpose::Yes, ta)?,
+        };
+        Ok(vec![
+            Some(unbroadcast(a_grad, a.shape())?),
+            Some(unbroadcast(b_grad, b.shape())?),
+        ])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let (a, b) = (inputs[0].real(), inputs[1].real());
+        let extents = self.extents(inputs[0].shape, inputs[1].shape);
+        let Extents { m, n, k, .. } = extents;
+        let (a_strides, b_strides) = (
+            self.transpose_a.strides([m, k]),
+            self.transpose_b.strides([k, n]),
+        );
+        for (y, index) in outputs[0].real().iter_mut().zip(range) {
+            let (batch, i, j) = (index / (m * n), index / n % m, index % n);
+            let a_row = batch * extents.a_step + i * a_strides[0];
+            let b_column = batch * extents.b_step + j * b_strides[1];
+            let mut sum = R::sum(k);
+            (0..k).for_each(|l| {
+                sum.add(a[a_row + l * a_strides[1]] * b[b_column + l * b_strides[0]])
+            });
+            *y = sum.total();
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let operands = [inputs[0].real(), inputs[1].real()];
+        let extents = self.extents(inputs[0].shape, inputs[1].shape);
+        let Extents { m, n, k, .. } = extents;
+        let y = outputs[0].real();
+        if y.is_empty() {
+            return;
+        }
+        if m >= MANY_ROWS || n <= COLUMNS {
+            let rows = rows_per_piece(m);
+            let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
+                let blocks = y.chunks_mut(rows * n).enumerate();
+                blocks.map(move |(block, y)| (index, block * rows, y))
+            });
+            workers.each(pieces, |(index, row, y)| {
+                let [a, b] = self.operands(&extents, operands, [index, row, 0]);
+                let size = [y.len() / n, n, k];
+                product(size, a, b, MatrixMut::rows(y, n), Accumulate::Overwrite);
+            });
+            return;
+        }
+        let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
+            let mut blocks: Vec<Vec<&mut [f32]>> =
+                (0..n.div_ceil(COLUMNS)).map(|_| Vec::new()).collect();
+            for row in y.chunks_mut(n) {
+                let runs = row.chunks_mut(COLUMNS).zip(&mut blocks);
+                runs.for_each(|(run, block)| block.push(run));
+            }
+            let blocks = blocks.into_iter().enumerate();
+            blocks.map(move |(block, rows)| (index, block * COLUMNS, rows))
+        });
+        workers.each_with_panel(scratch[0], pieces, |(index, column, rows), panel| {
+            let [a, b] = self.operands(&extents, operands, [index, 0, column]);
+            let width = rows[0].len();
+            let into = MatrixMut::rows(panel, width);
+            product([m, width, k], a, b, into, Accumulate::Overwrite);
+            let computed = panel.chunks_exact(width);
+            rows.into_iter()
+                .zip(computed)
+                .for_each(|(row, computed)| row.copy_from_slice(computed));
+        });
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        let Extents { m, n, .. } = self.extents(inputs[0].shape, inputs[1].shape);
+        match target {
+            Target::Cpu { threads } if m < MANY_ROWS && n > COLUMNS => vec![threads * m * COLUMNS],
+            _ => Vec::new(),
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let extents = self.extents(inputs[0].shape, inputs[1].shape);
+        let Extents { batch, m, n, k, .. } = extents;
+        let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        let along = |transpose| f64::from(u8::from(transpose == Transpose::Yes));
+        let launch = Launch::new(&SHADER, bindings)
+            .words(&[batch, m, n, k])
+            .words(&self.transpose_a.strides([m, k]))
+            .words(&self.transpose_b.strides([k, n]))
+            .words(&[extents.a_step, extents.b_step])
+            .constant("TILE_A_BY_ROWS", along(self.transpose_a))
+            .constant("TILE_B_BY_DEPTH", along(self.transpose_b))
+            .groups(batch * m.div_ceil(64) * n.div_ceil(64));
+        Ok(vec![launch])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let Extents { batch, m, n, k, .. } = self.extents(inputs[0].shape, inputs[1].shape);
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        Cost::new(2 * batch * m * n * k, inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let of = |ta, tb| Self {
+            transpose_a: ta,
+            transpose_b: tb,
+        };
+        let (yes, no) = (Transpose::Yes, Transpose::No);
+        let case = |about, op, a: &[usize], b: &[usize]| {
+            let shape = |lengths| Shape::new(lengths).unwrap_or_else(|e| unreachable!("{e}"));
+            Case::new(about, op, vec![normal(shape(a), 1), normal(shape(b), 2)])
+        };
+        vec![
+            case("a few", of(no, no), &[5, 7], &[7, 3]),
+            case("a transposed", of(yes, no), &[7, 5], &[7, 3]),
+            case("b transposed", of(no, yes), &[5, 7], &[3, 7]),
+            case("both transposed", of(yes, yes), &[7, 5], &[3, 7]),
+            case("a tile", of(no, no), &[64, 16], &[16, 64]),
+            case("a tile and one", of(no, yes), &[65, 17], &[65, 17]),
+            case("a tile less one", of(yes, no), &[15, 63], &[15, 63]),
+            case("one row, many columns", of(no, no), &[1, 33], &[33, 515]),
+            case("seventeen rows", of(no, yes), &[17, 19], &[300, 19]),
+            case("one column", of(no, no), &[130, 9], &[9, 1]),
+            case("one number", of(no, no), &[1, 1], &[1, 1]),
+            case("a batch", of(no, no), &[2, 3, 5, 7], &[2, 3, 7, 4]),
+            case("a batch, transposed", of(yes, yes), &[3, 7, 5], &[3, 4, 7]),
+            case("one b for the batch", of(no, yes), &[3, 5, 7], &[4, 7]),
+            case("one b, a transposed", of(yes, no), &[3, 7, 5], &[7, 4]),
+            case("one a for the batch", of(no, no), &[5, 7], &[3, 7, 4]),
+            case("an empty sum", of(no, no), &[3, 0], &[0, 4]),
+            case("no rows", of(no, no), &[0, 3], &[3, 4]),
+            case("no batch", of(no, no), &[0, 2, 3], &[0, 3, 4]),
+        ]
+    }
+}
+
+/// The rows of a piece of work on the host: some sixteen pieces, none too low to be worth packing b for.
+fn rows_per_piece(m: usize) -> usize {
+    m.div_ceil(16).next_multiple_of(16).clamp(MANY_ROWS, 256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::{Cpu, Executor};
+    use crate::graph::Graph;
+    use crate::plan::Plan;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        for rows in [1, 2, 17, 300] {
+            let (a, b) = (normal([rows, 129], 1), normal([129, 1000], 2));
+            let graph = Graph::record(|r| {
+                let (a, b) = (r.input("a", a.spec())?, r.input("b", b.spec())?);
+                r.output("y", matmul(a, b, Transpose::No, Transpose::No)?)
+            });
+            let graph = Arc::new(graph.expect("it records"));
+            let run = |threads| {
+                let mut cpu = Cpu::new(threads).expect("threads");
+                let plan = Plan::new(graph.clone(), cpu.target()).expect("a plan");
+                let plan = cpu.prepare(Arc::new(plan)).expect("it fits");
+                let y = cpu.run(plan, &[("a", &a), ("b", &b)], None);
+                y.expect("it runs").remove(0).to_f32().into_owned()
+            };
+            let alone = run(1);
+            assert!(
+                [2, 3, 7].into_iter().all(|n| run(n) == alone),
+                "{rows} rows"
+            );
+        }
+    }
+}
