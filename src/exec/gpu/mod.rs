@@ -1,1 +1,186 @@
-//! The gpu executor.
+//! The gpu executor: f32 on a device, by the rooms' shaders, through wgpu.
+//!
+//! Everything that can be made once is made when a plan is prepared: buffers (one for each slot), pipelines (one for each
+//! use of a shader), bind groups and the words of all launches. A run then sends its inputs, records one dispatch for
+//! each launch, submits, and reads back nothing but the graph's outputs.
+//!
+//! A device cannot fail silently: wgpu's errors are collected as they occur and returned by the call that caused them, a
+//! lost device by every call from then on.
+
+mod device;
+mod memory;
+mod pipeline;
+mod ready;
+mod watched;
+
+pub use device::{Adapter, Choice, Kind};
+pub use pipeline::Checks;
+
+use super::{Executor, Prepared, Watch};
+use crate::array::{Array, Spec};
+use crate::error::{Error, Result};
+use crate::graph::{Leaf, Target};
+use crate::plan::Plan;
+use device::Device;
+use memory::Staging;
+use pipeline::Pipelines;
+use ready::Ready;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A parameter or state, shared by all plans.
+struct Lasting {
+    spec: Spec,
+    buffer: wgpu::Buffer,
+    written: bool,
+}
+
+/// Runs plans on a device.
+pub struct Gpu {
+    device: Device,
+    pipelines: Pipelines,
+    lasting: HashMap<String, Lasting>,
+    plans: Vec<Ready>,
+}
+
+impl Gpu {
+    /// All adapters of this machine, best first.
+    pub fn adapters() -> Vec<Adapter> {
+        device::adapters()
+    }
+
+    /// An executor on the chosen adapter, its shaders running without checks.
+    ///
+    /// # Errors
+    /// There is no such adapter, or it cannot be opened; the error says what to do.
+    pub fn new(choice: &Choice) -> Result<Self> {
+        Self::with_checks(choice, Checks::Off)
+    }
+
+    /// An executor on the chosen adapter, its shaders running with or without checks.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn with_checks(choice: &Choice, checks: Checks) -> Result<Self> {
+        Ok(Self {
+            device: Device::open(choice)?,
+            pipelines: Pipelines::new(checks),
+            lasting: HashMap::new(),
+            plans: Vec::new(),
+        })
+    }
+
+    /// The adapter it runs on.
+    pub fn adapter(&self) -> &Adapter {
+        &self.device.adapter
+    }
+
+    /// Makes sure that a lasting leaf has its buffer.
+    fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
+        match self.lasting.get(&leaf.name) {
+            Some(old) if old.spec != spec => Err(Error::shape(format!(
+                "{:?} has shape {} here and {spec} in the new plan",
+                leaf.name, old.spec
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                let buffer = memory::buffer(&self.device, spec.shape.elements());
+                self.device
+                    .check()
+                    .map_err(|e| e.within(format!("{:?} {spec}", leaf.name)))?;
+                let lasting = Lasting {
+                    spec,
+                    buffer,
+                    written: false,
+                };
+                self.lasting.insert(leaf.name.clone(), lasting);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_written(&self, plan: &Plan) -> Result<()> {
+        let unwritten = |name: &str| self.lasting.get(name).is_some_and(|own| !own.written);
+        let mut leaves = plan.graph().leaves();
+        match leaves.find(|(_, leaf, _)| leaf.kind.init().is_some() && unwritten(&leaf.name)) {
+            Some((_, leaf, _)) => Err(Error::input(format!("{:?} has no value yet", leaf.name))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Executor for Gpu {
+    fn description(&self) -> String {
+        format!("gpu ({})", self.device.adapter)
+    }
+
+    fn target(&self) -> Target {
+        Target::Gpu(self.device.adapter.limits)
+    }
+
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        self.device.check()?;
+        if *plan.target() != self.target() {
+            return Err(Error::device(format!(
+                "the plan was made for {:?}, not for {}",
+                plan.target(),
+                self.description()
+            )));
+        }
+        for (_, leaf, spec) in plan.graph().leaves() {
+            if leaf.kind.init().is_some() {
+                self.declare(leaf, spec)?;
+            }
+        }
+        let lasting = |name: &str| self.lasting.get(name).map(|own| own.buffer.clone());
+        let ready = Ready::new(&self.device, &mut self.pipelines, plan, lasting)?;
+        self.plans.push(ready);
+        Ok(Prepared(self.plans.len() - 1))
+    }
+
+    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+        let lasting = self
+            .lasting
+            .get_mut(name)
+            .ok_or_else(|| super::unknown_leaf(name))?;
+        super::check_spec(name, lasting.spec, value.spec())?;
+        memory::upload(&self.device, &lasting.buffer, value);
+        self.device
+            .check()
+            .map_err(|e| e.within(format!("{name:?} {}", lasting.spec)))?;
+        lasting.written = true;
+        Ok(())
+    }
+
+    fn read(&mut self, name: &str) -> Result<Array> {
+        let lasting = self
+            .lasting
+            .get(name)
+            .ok_or_else(|| super::unknown_leaf(name))?;
+        let staging = Staging::new(&self.device, vec![lasting.spec]);
+        let mut encoder = self.device.encoder();
+        staging.fill(&mut encoder, [&lasting.buffer]);
+        self.device.submit(encoder)?;
+        let only = staging.fetch(&self.device)?.pop();
+        only.ok_or_else(|| super::unknown_leaf(name))
+    }
+
+    fn run(
+        &mut self,
+        Prepared(index): Prepared,
+        inputs: &[(&str, &Array)],
+        watch: Option<&mut Watch>,
+    ) -> Result<Vec<Array>> {
+        let ready = &self.plans[index];
+        let inputs = super::match_inputs(&ready.plan, inputs)?;
+        self.check_written(&ready.plan)?;
+        self.device.check()?;
+        for (node, array) in inputs {
+            ready.give(&self.device, node, array);
+        }
+        match watch {
+            None => ready.run(&self.device),
+            Some(watch) => watched::run(&self.device, ready, watch),
+        }
+    }
+}

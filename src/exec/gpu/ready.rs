@@ -1,0 +1,381 @@
+//! A plan made ready: its buffers, and its launches with everything bound.
+
+use super::device::Device;
+use super::memory::{Staging, binding_bytes, buffer, bytes, copy, upload};
+use super::pipeline::{Pipelines, uniform_bytes};
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::graph::{Binding, Launch, LeafKind, ValueId};
+use crate::plan::{Place, Plan, Step};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
+
+/// The device starts on the first launches while the host still records the later ones; each submission costs the host
+/// as much as some ten launches.
+const LAUNCHES_PER_SUBMISSION: usize = 256;
+
+/// One launch with everything bound.
+struct Dispatch {
+    pipeline: ComputePipeline,
+    bindings: BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// The launches of a node; none if its outputs are empty.
+pub(super) struct ReadyStep {
+    pub(super) node: usize,
+    dispatches: Range<usize>,
+}
+
+impl ReadyStep {
+    /// Whether the device has anything to do for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
+    }
+}
+
+/// The buffers of a plan.
+struct Buffers {
+    slots: Vec<Buffer>,
+    /// By node: the lasting ones are shared with other plans.
+    leaves: HashMap<usize, Buffer>,
+}
+
+impl Buffers {
+    fn of(&self, plan: &Plan, value: ValueId) -> &Buffer {
+        match plan.place(value) {
+            Place::Slot(slot) => &self.slots[slot],
+            Place::Leaf(node) => &self.leaves[&node],
+        }
+    }
+}
+
+/// A copy at the end of a run.
+struct Copy {
+    from: Buffer,
+    to: Buffer,
+    bytes: u64,
+}
+
+/// A plan that can be run.
+pub(super) struct Ready {
+    pub(super) plan: Arc<Plan>,
+    buffers: Buffers,
+    pub(super) steps: Vec<ReadyStep>,
+    dispatches: Vec<Dispatch>,
+    results: Staging,
+    assignments: Vec<Copy>,
+}
+
+impl Ready {
+    /// Makes a plan ready. `lasting` has the buffers of parameters and states by name.
+    pub(super) fn new(
+        device: &Device,
+        pipelines: &mut Pipelines,
+        plan: Arc<Plan>,
+        lasting: impl Fn(&str) -> Option<Buffer>,
+    ) -> Result<Self> {
+        let buffers = make_buffers(device, &plan, lasting);
+        let specs = plan.graph().outputs().iter();
+        let specs = specs.map(|(_, value)| plan.graph().spec(*value)).collect();
+        let results = Staging::new(device, specs);
+        let assignments = plan_assignments(device, &plan, &buffers);
+        device.check().map_err(|e| {
+            let mib = plan.peak_bytes().div_ceil(1 << 20);
+            e.within(format!("making room for a plan of {mib} MiB"))
+        })?;
+        let uniforms = Uniforms::new(device, &plan);
+        let mut steps = Vec::with_capacity(plan.steps().len());
+        let mut dispatches = Vec::new();
+        for (i, step) in plan.steps().iter().enumerate() {
+            let first = dispatches.len();
+            let node = &plan.graph().nodes()[step.node];
+            let is_empty = node.outputs.iter().all(|spec| spec.shape.elements() == 0);
+            let launches = if is_empty { &[] } else { &step.launches[..] };
+            for (k, launch) in launches.iter().enumerate() {
+                let made = Binder {
+                    device,
+                    plan: &plan,
+                    buffers: &buffers,
+                    step,
+                }
+                .bind(pipelines, launch, uniforms.block(i, k, launch))
+                .map_err(|e| e.within(describe(&plan, step)))?;
+                dispatches.push(made);
+            }
+            steps.push(ReadyStep {
+                node: step.node,
+                dispatches: first..dispatches.len(),
+            });
+        }
+        Ok(Self {
+            plan,
+            buffers,
+            steps,
+            dispatches,
+            results,
+            assignments,
+        })
+    }
+
+    /// Sends an input.
+    pub(super) fn give(&self, device: &Device, node: usize, array: &Array) {
+        upload(device, &self.buffers.leaves[&node], array);
+    }
+
+    /// Runs all steps and assigns.
+    pub(super) fn run(&self, device: &Device) -> Result<Vec<Array>> {
+        let mut encoder = device.encoder();
+        for (i, part) in self.dispatches.chunks(LAUNCHES_PER_SUBMISSION).enumerate() {
+            if i > 0 {
+                device.submit(std::mem::replace(&mut encoder, device.encoder()))?;
+            }
+            record(&mut encoder, part, None);
+        }
+        self.finish(device, encoder)
+    }
+
+    /// Records the launches of a step.
+    pub(super) fn record_step(
+        &self,
+        encoder: &mut CommandEncoder,
+        step: &ReadyStep,
+        timestamps: Option<wgpu::ComputePassTimestampWrites>,
+    ) {
+        record(
+            encoder,
+            &self.dispatches[step.dispatches.clone()],
+            timestamps,
+        );
+    }
+
+    /// The buffer of a value.
+    pub(super) fn buffer(&self, value: ValueId) -> &Buffer {
+        self.buffers.of(&self.plan, value)
+    }
+
+    /// Submits what is recorded, then reads the results, then assigns: a result may lie in a leaf that is overwritten.
+    pub(super) fn finish(
+        &self,
+        device: &Device,
+        mut encoder: CommandEncoder,
+    ) -> Result<Vec<Array>> {
+        let outputs = self.plan.graph().outputs().iter();
+        let sources = outputs.map(|(_, value)| self.buffers.of(&self.plan, *value));
+        self.results.fill(&mut encoder, sources);
+        for assignment in &self.assignments {
+            copy(
+                &mut encoder,
+                &assignment.from,
+                &assignment.to,
+                assignment.bytes,
+            );
+        }
+        device.submit(encoder)?;
+        self.results.fetch(device)
+    }
+}
+
+fn record(
+    encoder: &mut CommandEncoder,
+    dispatches: &[Dispatch],
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+) {
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: None,
+        timestamp_writes,
+    });
+    for dispatch in dispatches {
+        pass.set_pipeline(&dispatch.pipeline);
+        pass.set_bind_group(0, &dispatch.bindings, &[]);
+        let [x, y, z] = dispatch.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+fn make_buffers(device: &Device, plan: &Plan, lasting: impl Fn(&str) -> Option<Buffer>) -> Buffers {
+    let slots = plan.slots().iter();
+    let slots = slots.map(|slot| buffer(device, slot.length)).collect();
+    let leaf = |(value, leaf, spec): (ValueId, &crate::graph::Leaf, crate::array::Spec)| {
+        let shared = leaf.kind.init().and_then(|_| lasting(&leaf.name));
+        let buffer = shared.unwrap_or_else(|| buffer(device, spec.shape.elements()));
+        if let LeafKind::Constant(array) = &leaf.kind {
+            upload(device, &buffer, array);
+        }
+        (value.node, buffer)
+    };
+    Buffers {
+        slots,
+        leaves: plan.graph().leaves().map(leaf).collect(),
+    }
+}
+
+/// The copies that carry out the assignments. A value that lies in a leaf which is itself overwritten (two states
+/// exchanged) is saved first.
+fn plan_assignments(device: &Device, plan: &Plan, buffers: &Buffers) -> Vec<Copy> {
+    let assigns = plan.graph().assigns();
+    let overwritten = |node| assigns.iter().any(|(leaf, _)| leaf.node == node);
+    let (mut saves, mut copies) = (Vec::new(), Vec::new());
+    for &(leaf, value) in assigns {
+        let elements = plan.graph().spec(leaf).shape.elements();
+        let mut from = buffers.of(plan, value).clone();
+        let to = buffers.leaves[&leaf.node].clone();
+        match plan.place(value) {
+            Place::Leaf(node) if node == leaf.node => continue,
+            Place::Leaf(node) if overwritten(node) => {
+                let saved = buffer(device, elements);
+                saves.push(Copy {
+                    from: std::mem::replace(&mut from, saved.clone()),
+                    to: saved,
+                    bytes: bytes(elements),
+                });
+            }
+            _ => {}
+        }
+        copies.push(Copy {
+            from,
+            to,
+            bytes: bytes(elements),
+        });
+    }
+    saves.append(&mut copies);
+    saves
+}
+
+/// The words of all launches of a plan in one buffer.
+struct Uniforms {
+    buffer: Buffer,
+    /// By step and launch.
+    offsets: Vec<Vec<u64>>,
+}
+
+impl Uniforms {
+    fn new(device: &Device, plan: &Plan) -> Self {
+        let alignment = device.device.limits().min_uniform_buffer_offset_alignment as usize;
+        let mut content: Vec<u8> = Vec::new();
+        let mut offsets = Vec::with_capacity(plan.steps().len());
+        for step in plan.steps() {
+            let place = |launch: &Launch| {
+                let offset = content.len().next_multiple_of(alignment);
+                content.resize(offset, 0);
+                content.extend_from_slice(bytemuck::cast_slice(&launch.words));
+                content.resize(offset + uniform_bytes(launch) as usize, 0);
+                offset as u64
+            };
+            offsets.push(step.launches.iter().map(place).collect());
+        }
+        let buffer = device.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("words"),
+            size: content.len().max(16) as u64,
+            usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        if !content.is_empty() {
+            device.queue.write_buffer(&buffer, 0, &content);
+        }
+        Self { buffer, offsets }
+    }
+
+    /// What a launch binds; `None` if it has no words.
+    fn block(
+        &self,
+        step: usize,
+        launch_index: usize,
+        launch: &Launch,
+    ) -> Option<wgpu::BufferBinding<'_>> {
+        let size = wgpu::BufferSize::new(uniform_bytes(launch))?;
+        Some(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offsets[step][launch_index],
+            size: Some(size),
+        })
+    }
+}
+
+/// Binds what the launches of a step refer to.
+struct Binder<'a> {
+    device: &'a Device,
+    plan: &'a Plan,
+    buffers: &'a Buffers,
+    step: &'a Step,
+}
+
+impl Binder<'_> {
+    fn bind(
+        &self,
+        pipelines: &mut Pipelines,
+        launch: &Launch,
+        words: Option<wgpu::BufferBinding>,
+    ) -> Result<Dispatch> {
+        let device = &self.device.device;
+        let most = device.limits().max_compute_workgroups_per_dimension;
+        if launch.workgroups.iter().any(|&n| n > most) {
+            return Err(Error::device(format!(
+                "the shader {} asks for {:?} workgroups, the device runs at most {most} along an axis",
+                launch.shader.name, launch.workgroups
+            )));
+        }
+        let pipeline = pipelines.get(self.device, launch)?;
+        let storage = launch.bindings.iter().map(|&binding| {
+            let (buffer, elements) = self.resolve(binding);
+            wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(binding_bytes(elements)),
+            }
+        });
+        let entries: Vec<_> = storage
+            .chain(words)
+            .enumerate()
+            .map(|(i, binding)| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource: wgpu::BindingResource::Buffer(binding),
+            })
+            .collect();
+        let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(launch.shader.name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        self.device
+            .check()
+            .map_err(|e| e.within(format!("the shader {}", launch.shader.name)))?;
+        Ok(Dispatch {
+            pipeline: pipeline.pipeline,
+            bindings,
+            workgroups: launch.workgroups,
+        })
+    }
+
+    /// The buffer of a binding and the elements in it.
+    fn resolve(&self, binding: Binding) -> (&Buffer, usize) {
+        let value = |value| {
+            let elements = self.plan.graph().spec(value).shape.elements();
+            (self.buffers.of(self.plan, value), elements)
+        };
+        match binding {
+            Binding::Input(i) => value(self.plan.graph().nodes()[self.step.node].inputs[i]),
+            Binding::Output(output) => value(ValueId {
+                node: self.step.node,
+                output,
+            }),
+            Binding::Scratch(i) => {
+                let (slot, length) = self.step.scratch[i];
+                (&self.buffers.slots[slot], length)
+            }
+        }
+    }
+}
+
+/// A step in words: `conv2d %12 in encoder.layer1.0.conv1`.
+pub(super) fn describe(plan: &Plan, step: &Step) -> String {
+    let node = &plan.graph().nodes()[step.node];
+    let path = if node.path.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", node.path)
+    };
+    format!("{} %{}{path}", node.name(), step.node)
+}

@@ -1,0 +1,127 @@
+//! A run that is watched: one submission a node, its time taken and its outputs read back.
+
+use super::device::Device;
+use super::memory::Staging;
+use super::ready::{Ready, ReadyStep, describe};
+use crate::array::{Array, Spec};
+use crate::error::Result;
+use crate::exec::{Moment, Watch};
+use crate::graph::ValueId;
+use std::time::{Duration, Instant};
+
+/// Runs step by step. Assigns only if the watch lets it come to the end.
+pub(super) fn run(device: &Device, ready: &Ready, watch: &mut Watch) -> Result<Vec<Array>> {
+    let clock = Clock::new(device);
+    for (i, step) in ready.steps.iter().enumerate() {
+        let moment = run_step(device, ready, step, clock.as_ref())
+            .map_err(|e| e.within(describe(&ready.plan, &ready.plan.steps()[i])))?;
+        if watch(moment).is_break() {
+            return Ok(Vec::new());
+        }
+    }
+    ready.finish(device, device.encoder())
+}
+
+fn run_step(
+    device: &Device,
+    ready: &Ready,
+    step: &ReadyStep,
+    clock: Option<&Clock>,
+) -> Result<Moment> {
+    let graph = ready.plan.graph();
+    let node = &graph.nodes()[step.node];
+    let mut parts = node.outputs.clone();
+    parts.extend(clock.map(|_| Clock::spec()));
+    let staging = Staging::new(device, parts);
+    let value = |output| ValueId {
+        node: step.node,
+        output,
+    };
+    let outputs = (0..node.outputs.len()).map(|output| ready.buffer(value(output)));
+
+    let begin = Instant::now();
+    let mut encoder = device.encoder();
+    ready.record_step(&mut encoder, step, clock.map(Clock::writes));
+    if let Some(clock) = clock {
+        clock.resolve(&mut encoder);
+    }
+    staging.fill(&mut encoder, outputs.chain(clock.map(|clock| &clock.ticks)));
+    device.submit(encoder)?;
+    let mut outputs = staging.fetch(device)?;
+    let elapsed = match clock {
+        None => begin.elapsed(),
+        Some(clock) => {
+            let ticks = outputs.pop();
+            ticks.map_or(Duration::ZERO, |ticks| clock.elapsed(&ticks))
+        }
+    };
+    Ok(Moment {
+        node: step.node,
+        outputs,
+        elapsed: if step.is_empty() {
+            Duration::ZERO
+        } else {
+            elapsed
+        },
+    })
+}
+
+/// The device's own clock.
+struct Clock {
+    queries: wgpu::QuerySet,
+    /// Where the device puts the two readings.
+    ticks: wgpu::Buffer,
+    nanoseconds_per_tick: f64,
+}
+
+impl Clock {
+    /// Two readings of 64 bits, low words first.
+    fn spec() -> Spec {
+        Spec::index([4])
+    }
+
+    /// `None` where the adapter has no clock.
+    fn new(device: &Device) -> Option<Self> {
+        if !device.adapter.timestamps {
+            return None;
+        }
+        let queries = device.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        let ticks = device.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("ticks"),
+            size: 16,
+            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let nanoseconds_per_tick = f64::from(device.queue.get_timestamp_period());
+        Some(Self {
+            queries,
+            ticks,
+            nanoseconds_per_tick,
+        })
+    }
+
+    fn writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.queries,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        }
+    }
+
+    fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.queries, 0..2, &self.ticks, 0);
+    }
+
+    fn elapsed(&self, ticks: &Array) -> Duration {
+        let Some(&[low, high, end_low, end_high]) = ticks.as_u32() else {
+            return Duration::ZERO;
+        };
+        let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        let ticks = join(end_low, end_high).saturating_sub(join(low, high));
+        Duration::from_nanos((ticks as f64 * self.nanoseconds_per_tick) as u64)
+    }
+}
