@@ -105,10 +105,17 @@ macro_rules! rooms {
 rooms! {
     add: Add => add;
     broadcast: Broadcast => broadcast;
+    div: Div => div;
     fill: Fill => fill;
     mul: Mul => mul;
+    not_equal: NotEqual => not_equal;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    select: Select => select;
+    sigmoid: Sigmoid => sigmoid;
+    sigmoid_grad: SigmoidGrad => sigmoid_grad;
+    stop_gradient: StopGradient => stop_gradient;
+    sub: Sub => sub;
     sum: Sum => sum;
 }

@@ -8,6 +8,12 @@ use crate::rng::Stream;
 use crate::shape::{KeepAxes, Offsets, Shape};
 use std::ops::Range;
 
+mod formulas;
+mod rows;
+
+pub(super) use formulas::{exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run};
+pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
+
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;
 
@@ -120,6 +126,12 @@ pub(super) fn unbroadcast<'g>(grad: Tensor<'g>, shape: Shape) -> Result<Tensor<'
     let axes: Vec<usize> = (0..grad.shape().len()).filter(repeated).collect();
     let summed = super::sum(grad, &axes, KeepAxes::Yes)?;
     super::reshape(summed, shape)
+}
+
+/// −x.
+#[track_caller]
+pub(super) fn negate<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
+    super::mul(x, super::fill(x.recorder(), Shape::SCALAR, -1.0)?)
 }
 
 /// A reduction's geometry: for each kept index, a walk over the reduced ones.
