@@ -104,9 +104,15 @@ macro_rules! rooms {
 
 rooms! {
     add: Add => add;
+    arg_max: ArgMax => arg_max;
     broadcast: Broadcast => broadcast;
     div: Div => div;
     fill: Fill => fill;
+    masked_mean: MaskedMean => masked_mean;
+    masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
+    max: Max => max;
+    max_grad: MaxGrad => max_grad;
+    mean: Mean => mean;
     mul: Mul => mul;
     not_equal: NotEqual => not_equal;
     relu: Relu => relu;

@@ -184,6 +184,16 @@ impl Reduction {
         }
     }
 
+    /// Whether the elements of a run are neighbours, and long enough to be treated as a slice.
+    pub(super) fn has_contiguous_runs(&self) -> bool {
+        self.reduced_strides.last() == Some(&1) && self.reduced.last().is_some_and(|&n| n >= 8)
+    }
+
+    /// How many results make a piece of work: some ten thousand elements' worth.
+    pub(super) fn results_per_chunk(&self) -> usize {
+        (16_384 / self.count().max(1)).max(1)
+    }
+
     /// Appends the geometry to a launch as 32 words: kept lengths and strides, reduced lengths and strides.
     pub(super) fn words(&self, launch: Launch) -> Launch {
         launch
@@ -198,6 +208,13 @@ impl Reduction {
     pub(super) fn depth(&self) -> usize {
         self.count().div_ceil(WORKGROUP) + 9
     }
+}
+
+/// Completes a launch of one workgroup a result: the geometry, the count of elements and of results.
+pub(super) fn launch_reduction(reduction: &Reduction, launch: Launch) -> Launch {
+    let results = reduction.kept.elements();
+    let launch = reduction.words(launch).word(reduction.count());
+    launch.word(results).groups(results)
 }
 
 /// Test input: normal numbers with a spread of magnitudes, representable in f32.
