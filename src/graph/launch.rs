@@ -23,12 +23,20 @@ impl Shader {
 
 /// The library texts that shaders are concatenated with.
 pub mod library {
+    /// e^x − 1 − x, accurate for small x.
+    pub const EXP_REMAINDER: &str = include_str!("../../shaders/lib/exp_remainder.wgsl");
+    /// The first of the largest values in a workgroup.
+    pub const FIRST_MAX: &str = include_str!("../../shaders/lib/first_max.wgsl");
     /// Linear indices over two-dimensional grids, and walking strided shapes.
     pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
+    /// ln(1 + x), accurate for small x.
+    pub const LOG_ONE_PLUS: &str = include_str!("../../shaders/lib/log_one_plus.wgsl");
     /// Sums and maxima over a workgroup, in a fixed order.
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
     /// The product of two matrices by tiles.
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
+    /// Rows along an axis, shared by as many invocations as their length is worth.
+    pub const ROWS: &str = include_str!("../../shaders/lib/rows.wgsl");
     /// The storage type of reals: f32.
     pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
 }

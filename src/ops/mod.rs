@@ -104,12 +104,25 @@ macro_rules! rooms {
 
 rooms! {
     add: Add => add;
+    arg_max: ArgMax => arg_max;
     broadcast: Broadcast => broadcast;
+    div: Div => div;
     fill: Fill => fill;
+    masked_mean: MaskedMean => masked_mean;
+    masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
     matmul: Matmul => matmul, Transpose;
+    max: Max => max;
+    max_grad: MaxGrad => max_grad;
+    mean: Mean => mean;
     mul: Mul => mul;
+    not_equal: NotEqual => not_equal;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    select: Select => select;
+    sigmoid: Sigmoid => sigmoid;
+    sigmoid_grad: SigmoidGrad => sigmoid_grad;
+    stop_gradient: StopGradient => stop_gradient;
+    sub: Sub => sub;
     sum: Sum => sum;
 }

@@ -8,6 +8,12 @@ use crate::rng::Stream;
 use crate::shape::{KeepAxes, Offsets, Shape};
 use std::ops::Range;
 
+mod formulas;
+mod rows;
+
+pub(super) use formulas::{exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run};
+pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
+
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;
 
@@ -122,6 +128,12 @@ pub(super) fn unbroadcast<'g>(grad: Tensor<'g>, shape: Shape) -> Result<Tensor<'
     super::reshape(summed, shape)
 }
 
+/// −x.
+#[track_caller]
+pub(super) fn negate<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
+    super::mul(x, super::fill(x.recorder(), Shape::SCALAR, -1.0)?)
+}
+
 /// A reduction's geometry: for each kept index, a walk over the reduced ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reduction {
@@ -172,6 +184,16 @@ impl Reduction {
         }
     }
 
+    /// Whether the elements of a run are neighbours, and long enough to be treated as a slice.
+    pub(super) fn has_contiguous_runs(&self) -> bool {
+        self.reduced_strides.last() == Some(&1) && self.reduced.last().is_some_and(|&n| n >= 8)
+    }
+
+    /// How many results make a piece of work: some ten thousand elements' worth.
+    pub(super) fn results_per_chunk(&self) -> usize {
+        (16_384 / self.count().max(1)).max(1)
+    }
+
     /// Appends the geometry to a launch as 32 words: kept lengths and strides, reduced lengths and strides.
     pub(super) fn words(&self, launch: Launch) -> Launch {
         launch
@@ -186,6 +208,13 @@ impl Reduction {
     pub(super) fn depth(&self) -> usize {
         self.count().div_ceil(WORKGROUP) + 9
     }
+}
+
+/// Completes a launch of one workgroup a result: the geometry, the count of elements and of results.
+pub(super) fn launch_reduction(reduction: &Reduction, launch: Launch) -> Launch {
+    let results = reduction.kept.elements();
+    let launch = reduction.words(launch).word(reduction.count());
+    launch.word(results).groups(results)
 }
 
 /// Test input: normal numbers with a spread of magnitudes, representable in f32.

@@ -1,0 +1,50 @@
+// x_grad = output_grad at the first of the largest elements over the reduced axes, else 0.
+// Room: src/ops/max_grad.rs
+// Uses: store_f32, index, first_max
+// Bindings: 0 x, 1 output_grad, 2 x_grad, 3 the geometry of the reduction
+// Grid: one workgroup of 256 a result
+// Constants: none
+// Barriers: those of workgroup_first_max; the grid's surplus workgroups leave as a whole before
+// Order of summation: none
+
+struct Params {
+    kept: Axes,
+    kept_strides: Axes,
+    reduced: Axes,
+    reduced_strides: Axes,
+    count: u32,
+    results: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Store>;
+@group(0) @binding(1) var<storage, read> output_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> x_grad: array<Store>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let result = linear_workgroup(group, groups);
+    if (result >= params.results) {
+        return;
+    }
+    let base = strided_offset(result, params.kept, params.kept_strides);
+    // Every invocation begins with the first element, which is a candidate for all.
+    var top = f32(x[base]);
+    var place = 0u;
+    for (var i = lane; i < params.count; i += 256u) {
+        let value = f32(x[base + strided_offset(i, params.reduced, params.reduced_strides)]);
+        if (value > top) {
+            top = value;
+            place = i;
+        }
+    }
+    let first = workgroup_first_max(top, place, lane);
+    for (var i = lane; i < params.count; i += 256u) {
+        let at = base + strided_offset(i, params.reduced, params.reduced_strides);
+        x_grad[at] = select(Store(0.0), output_grad[result], i == first);
+    }
+}

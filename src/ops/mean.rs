@@ -1,0 +1,209 @@
+//! The mean over some axes.
+//!
+//! **Definition.** y[kept] = 1/n · Σ over the reduced axes of x[kept, reduced], n being the number of terms.
+//!
+//! **Shape.** That of x without the axes, or with length 1 in their place. There must be something to take the mean of.
+//!
+//! **Gradient.** ∂L/∂x = ∂L/∂y / n, repeated along the reduced axes.
+//!
+//! **Numerics.** On a device 256 invocations add strided elements, then a tree joins them: depth ⌈n/256⌉ + 9; one division.
+//! The host accumulates in f64.
+//!
+//! **Cost.** One addition an element; bound by memory.
+//!
+//! **Reference.** `torch.mean`.
+
+use super::support::{Reduction, launch_reduction, normal, sum_of_run};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    eval_in_parallel, expect_reals, library,
+};
+use crate::real::{Real, Sum as _};
+use crate::shape::{KeepAxes, Shape};
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "mean",
+    text: include_str!("../../shaders/mean.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+/// The mean over axes, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Mean {
+    /// The axes to reduce over.
+    pub axes: Vec<usize>,
+    /// Whether they stay, with length 1.
+    pub keep: KeepAxes,
+}
+
+/// The mean over `axes`.
+///
+/// ```
+/// # use axenic::{eval, ops, shape::KeepAxes};
+/// let [y] = eval(|r| Ok([ops::mean(r.constant([[1.0, 2.0], [3.0, 4.0]]), &[0], KeepAxes::No)?]))?;
+/// assert_eq!(y, [2.0, 3.0].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// An axis does not exist or is named twice, or there are no elements along the axes.
+#[track_caller]
+pub fn mean<'g>(x: Tensor<'g>, axes: &[usize], keep: KeepAxes) -> Result<Tensor<'g>> {
+    x.recorder().apply_one(
+        Mean {
+            axes: axes.to_vec(),
+            keep,
+        },
+        &[x],
+    )
+}
+
+impl Op for Mean {
+    const NAME: &'static str = "mean";
+    const INPUTS: &'static [&'static str] = &["x"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+            .with("axes", self.axes.as_slice())
+            .with("keep", self.keep.word())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let keep = attributes.choice("keep", KeepAxes::No, &KeepAxes::WORDS)?;
+        Ok(Self {
+            axes: attributes.ints("axes", &[])?,
+            keep,
+        })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x] = expect_reals(Self::NAME, inputs)?;
+        let shape = x
+            .reduced(&self.axes, self.keep)
+            .map_err(|e| e.within(Self::NAME))?;
+        if Reduction::new(x, &self.axes).count() == 0 {
+            let axes = &self.axes;
+            return Err(Error::shape(format!(
+                "mean: there are no elements along the axes {axes:?} of {x}"
+            )));
+        }
+        Ok(vec![Spec::real(shape)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None]);
+        };
+        let x = call.inputs[0].shape();
+        let n = Reduction::new(x, &self.axes).count();
+        let share = super::div(grad, super::fill(grad.recorder(), Shape::SCALAR, n as f64)?)?;
+        let aligned = super::reshape(share, x.reduced(&self.axes, KeepAxes::Yes)?)?;
+        Ok(vec![Some(super::broadcast(aligned, x)?)])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let reduction = Reduction::new(inputs[0].shape, &self.axes);
+        let x = inputs[0].real();
+        for (y, index) in outputs[0].real().iter_mut().zip(range) {
+            let mut sum = R::sum(reduction.depth());
+            reduction.runs(index, |offset, stride, length| {
+                x[offset..]
+                    .iter()
+                    .step_by(stride)
+                    .take(length)
+                    .for_each(|&x| sum.add(x));
+            });
+            *y = sum.total() / R::count(reduction.count());
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let reduction = Reduction::new(inputs[0].shape, &self.axes);
+        if !reduction.has_contiguous_runs() {
+            return eval_in_parallel(self, inputs, outputs, workers);
+        }
+        let x = inputs[0].real();
+        let per_chunk = reduction.results_per_chunk();
+        workers.each_chunk(outputs[0].real(), per_chunk, |chunk, y| {
+            for (i, y) in y.iter_mut().enumerate() {
+                let mut sum = 0.0;
+                reduction.runs(chunk * per_chunk + i, |offset, _, length| {
+                    sum += sum_of_run(&x[offset..offset + length]);
+                });
+                *y = (sum / reduction.count() as f64) as f32;
+            }
+        });
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let reduction = Reduction::new(inputs[0].shape, &self.axes);
+        let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
+        Ok(vec![launch_reduction(&reduction, launch)])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        Cost::new(inputs[0].shape.elements(), inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let of = |axes: &[usize], keep| Self {
+            axes: axes.to_vec(),
+            keep,
+        };
+        vec![
+            Case::new("rows", of(&[1], KeepAxes::No), vec![normal([5, 300], 1)]),
+            Case::new(
+                "columns",
+                of(&[0], KeepAxes::Yes),
+                vec![normal([301, 3], 2)],
+            ),
+            Case::new(
+                "channels and width",
+                of(&[1, 3], KeepAxes::Yes),
+                vec![normal([2, 5, 3, 7], 3)],
+            ),
+            Case::new(
+                "height and width",
+                of(&[2, 3], KeepAxes::No),
+                vec![normal([2, 3, 5, 17], 9)],
+            ),
+            Case::new(
+                "axes out of order",
+                of(&[2, 0], KeepAxes::No),
+                vec![normal([3, 4, 5], 10)],
+            ),
+            Case::new(
+                "everything",
+                of(&[0, 1, 2], KeepAxes::No),
+                vec![normal([3, 11, 13], 4)],
+            ),
+            Case::new("no axis", of(&[], KeepAxes::No), vec![normal([3, 2], 5)]),
+            Case::new("one element", of(&[0], KeepAxes::No), vec![normal([1], 6)]),
+            Case::new(
+                "of nothing",
+                of(&[1], KeepAxes::No),
+                vec![normal([0, 3], 7)],
+            ),
+            Case::new(
+                "more than 65,535 results",
+                of(&[1], KeepAxes::No),
+                vec![normal([65_537, 2], 8)],
+            ),
+        ]
+    }
+}
