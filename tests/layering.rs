@@ -59,8 +59,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The modules of the crate that a text names by `crate::…`, outside comments.
+/// The modules of the crate that a text names by `crate::…`, outside comments and test modules.
 fn imports(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     let code: String = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
