@@ -1,0 +1,406 @@
+"""Makes the golden vectors beside this file: numbers from PyTorch in f64 that the engine is tested against.
+
+    pip install torch numpy safetensors
+    python tests/golden/make_golden.py
+
+Only whoever changes the vectors needs this; building and testing the project does not need Python.
+
+ops.json and ops/<op>.safetensors: single operations
+    `ops.json` is a list of {"op", "case", "attributes", "inputs", "outputs", "grads"}: the name of the operation, the
+    number of the case, its attributes, how many inputs and outputs there are, and the numbers of the inputs that have
+    a gradient (empty where none is asked for). The file of the operation holds for each case
+
+    case<k>.input.<i>       F32 (real) or I64 (index, mask)
+    case<k>.output.<i>      F64, or I64 for indices
+    case<k>.cotangent.<i>   F32, of the shape of output i; an output without one does not enter the gradients
+    case<k>.grad.<i>        F64, of the shape of input i: Σ over outputs ⟨cotangent, output⟩, differentiated by input i
+
+    Inputs and cotangents are numbers of f32, so that f32 and f64 start from the same point.
+
+ife_paper.safetensors, ife_released.safetensors: the whole IFE system, one step, full width
+    Weights and input are not stored: they are `hashed_parameter(name, shape)` and `hashed("x", …)`, defined in ife.py
+    and short enough to be written again anywhere. Labels and the input's shape are stored as `heavy`, `light`, `shape`.
+    Keys are <configuration>.<mode>.<name> with configurations `share2`, `share3`, modes `train` (batch statistics) and
+    `inference` (running statistics), and all values F64:
+
+    y.heavy, y.light, attention.<stage>.<task>, loss.<name>     whole, as `axenic forward ife` writes them
+    state.<name>      [norm, sum, first, middle, last element] of the running statistic after the step; middle is n div 2
+    grad.<name>       [norm, ⟨grad, hashed("probe." + name)⟩] of d loss.total / d parameter, and of `x`
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+
+import ife
+
+HERE = Path(__file__).parent
+
+
+# ----------------------------------------------------------------------------------------------- the cases
+
+
+@dataclass
+class Case:
+    attributes: dict
+    inputs: list  # of numpy arrays, f32 or i64
+    compute: Callable  # tensors → tensor or tuple of tensors
+    differentiated: int | None = None  # how many outputs have a cotangent; None: all real ones
+    constants: tuple = ()  # numbers of real inputs that have no gradient
+
+
+class Numbers:
+    """Hashed numbers for the inputs of one operation, each drawn once."""
+
+    def __init__(self, op):
+        self.op, self.drawn = op, 0
+
+    def real(self, *shape, centre=0.0, radius=1.0):
+        self.drawn += 1
+        count = int(np.prod(shape, dtype=int))
+        return ife.hashed(f"{self.op}.{self.drawn}", count, centre, radius).reshape(shape)
+
+    def coarse(self, *shape):
+        """Multiples of one half in [−1, 1]: many ties, many zeros."""
+        return np.round(self.real(*shape) * 2) / 2 + np.float32(0)  # + 0 turns −0 into 0
+
+    def index(self, below, *shape):
+        return np.floor(self.real(*shape, centre=below / 2, radius=below / 2)).astype(np.int64)
+
+    def distribution(self, *shape, axis):
+        z = np.exp(self.real(*shape, radius=3.0).astype(np.float64))
+        return (z / z.sum(axis, keepdims=True)).astype(np.float32)
+
+
+def elementwise(op, function):
+    draw = Numbers(op)
+    shapes = [((3, 4), (3, 4)), ((2, 3, 5), (5,)), ((2, 1, 5), (3, 1)), ((7,), ()), ((1,), (4, 1, 3)), ((2, 3, 1, 1), (2, 3, 5, 7))]
+    for number, (left, right) in enumerate(shapes):
+        away_from_zero = (2.0, -1.25)[number % 2]
+        yield Case({}, [draw.real(*left), draw.real(*right, centre=away_from_zero)], function)
+
+
+def rows_of(x, axes):
+    """The reduced axes, in ascending order, flattened into one at the end."""
+    kept = [axis for axis in range(x.dim()) if axis not in axes]
+    return x.permute(*kept, *axes).flatten(len(kept))
+
+
+def reduction(op, function):
+    """Over several axes, position means the row-major position within the reduced axes; ties go to the first."""
+    draw = Numbers(op)
+    shapes = [((5,), [0]), ((3, 4), [1]), ((3, 4), [0]), ((2, 3, 4, 5), [0, 2, 3]), ((2, 3, 4, 5), [1, 3]), ((2, 3, 7), [0, 1, 2]), ((3, 1, 2), [1]), ((2, 257), [1])]
+    for shape, axes in shapes:
+        for keepdim in (False, True):
+            kept = [1 if i in axes else n for i, n in enumerate(shape) if keepdim or i not in axes]
+            numbers = draw.coarse if op in ("max", "argmax") and shape != (5,) else draw.real
+            yield Case({"axes": axes, "keepdim": keepdim}, [numbers(*shape)], lambda x: function(rows_of(x, axes)).reshape(kept))
+
+
+def matmul():
+    draw = Numbers("matmul")
+    turned = lambda x, transpose: x.transpose(-1, -2) if transpose else x
+    sizes = [((), 1, 1, 1), ((), 3, 5, 2), ((), 1, 17, 4), ((2,), 3, 4, 5), ((2, 3), 7, 1, 3), ((2, 2), 5, 9, 17)]
+    for batch, m, k, n in sizes:
+        for left in (False, True):
+            for right in (False, True):
+                a, b = draw.real(*batch, *((k, m) if left else (m, k))), draw.real(*batch, *((n, k) if right else (k, n)))
+                yield Case({"transpose_a": left, "transpose_b": right}, [a, b], lambda a, b: turned(a, left) @ turned(b, right))
+    # One side without a batch axis: the other's batch is broadcast over it.
+    attributes = {"transpose_a": False, "transpose_b": False}
+    yield Case(attributes, [draw.real(3, 4, 5), draw.real(5, 2)], torch.matmul)
+
+
+def conv2d():
+    draw = Numbers("conv2d")
+    cases = [  # input, weight, stride, padding, dilation, groups
+        ((1, 1, 1, 1), (1, 1, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+        ((2, 3, 5, 6), (4, 3, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+        ((2, 3, 9, 8), (5, 3, 3, 3), (2, 2), (1, 1), (1, 1), 1),
+        ((2, 3, 13, 11), (4, 3, 7, 7), (2, 2), (3, 3), (1, 1), 1),
+        ((3, 4, 5, 7), (6, 4, 1, 1), (2, 2), (0, 0), (1, 1), 1),
+        ((2, 2, 7, 1), (1, 2, 7, 7), (1, 1), (3, 3), (1, 1), 1),
+        ((1, 2, 9, 10), (3, 2, 3, 3), (1, 1), (2, 2), (2, 2), 1),
+        ((2, 4, 6, 5), (6, 2, 3, 3), (1, 1), (1, 1), (1, 1), 2),
+        ((2, 3, 6, 5), (3, 1, 3, 3), (2, 1), (1, 1), (1, 1), 3),
+        ((1, 3, 8, 11), (2, 3, 2, 5), (3, 2), (1, 2), (2, 1), 1),
+        ((1, 17, 4, 4), (19, 17, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+        ((2, 3, 6, 6), (4, 3, 2, 2), (3, 3), (0, 0), (1, 1), 1),  # the last row and column are never read
+    ]
+    for x, weight, stride, padding, dilation, groups in cases:
+        attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        yield Case(attributes, [draw.real(*x), draw.real(*weight)], lambda x, w: F.conv2d(x, w, None, **attributes))
+
+
+def max_pool2d():
+    draw = Numbers("max_pool2d")
+    cases = [
+        (draw.real(2, 3, 7, 6), 3, 2, 1),
+        (draw.coarse(2, 3, 8, 9), 3, 2, 1),
+        (np.zeros((1, 2, 5, 5), np.float32), 3, 2, 1),
+        (draw.real(1, 1, 1, 1, centre=-5.0), 3, 2, 1),
+        (draw.coarse(1, 3, 6, 7), 2, 2, 0),
+        (draw.coarse(2, 1, 6, 5), 3, 1, 1),
+    ]
+    for x, kernel, stride, padding in cases:
+        attributes = {"kernel_size": [kernel] * 2, "stride": [stride] * 2, "padding": [padding] * 2}
+        yield Case(attributes, [x], lambda x: F.max_pool2d(x, kernel, stride, padding))
+
+
+def avg_pool2d():
+    draw = Numbers("avg_pool2d")
+    for shape, kernel, stride, padding, counted in [
+        ((2, 3, 6, 8), (2, 2), (2, 2), (0, 0), True),
+        ((1, 2, 7, 7), (7, 7), (7, 7), (0, 0), True),
+        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), True),
+        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), False),
+        ((1, 3, 5, 6), (2, 3), (1, 2), (0, 1), True),
+    ]:
+        attributes = {"kernel_size": kernel, "stride": stride, "padding": padding, "count_include_pad": counted}
+        yield Case(attributes, [draw.real(*shape)], lambda x: F.avg_pool2d(x, **attributes))
+
+
+def batch_norm(op, training):
+    """Inputs x, gamma, beta, running mean, running variance. `batch_norm_training` yields y, the batch's mean, its
+    biased variance, and both running statistics after the step; `batch_norm_inference` yields y."""
+    draw = Numbers(op)
+    for shape, centre in [((2, 3, 4, 5), 0.0), ((3, 1, 1, 1), 0.5), ((1, 5, 1, 7), -1.0), ((4, 2, 3, 3), 30.0), ((2, 17, 3, 1), 0.0)]:
+        channels = shape[1]
+        inputs = [draw.real(*shape, centre=centre), draw.real(channels, centre=1.0, radius=0.5), draw.real(channels)]
+        inputs += [draw.real(channels), draw.real(channels, centre=1.0, radius=0.5)]
+        attributes = {"eps": 1e-5} | ({"momentum": 0.1} if training else {})
+
+        def compute(x, gamma, beta, mean, variance):
+            mean, variance = mean.clone(), variance.clone()
+            y = F.batch_norm(x, mean, variance, gamma, beta, training, 0.1, 1e-5)
+            if not training:
+                return y
+            return y, x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False), mean, variance
+
+        yield Case(attributes, inputs, compute, differentiated=1, constants=(3, 4))
+
+
+def unary(op, function):
+    draw = Numbers(op)
+    special = np.array([0.0, -0.0, 1e-30, -1e-30, 0.5, -0.5, 20.0, -20.0, 80.0, -80.0, 110.0, -110.0], np.float32)
+    for x in (draw.real(3, 5, radius=4.0), special, draw.coarse(2, 3, 4)):
+        yield Case({}, [x], function)
+
+
+SOFTMAX_SHAPES = [((1,), 0), ((3, 7), 1), ((3, 7), 0), ((2, 14, 3), 1), ((2, 3, 4, 5), 3), ((2, 257), 1)]
+
+
+def softmax():
+    draw = Numbers("softmax")
+    for shape, axis in SOFTMAX_SHAPES:
+        for temperature in (1.0, 5.0, 0.2):
+            attributes = {"axis": axis, "temperature": temperature}
+            yield Case(attributes, [draw.real(*shape, radius=3.0)], lambda x: torch.softmax(x / temperature, axis))
+    large = draw.real(2, 5, centre=1000.0, radius=50.0)
+    yield Case({"axis": 1, "temperature": 1.0}, [large], lambda x: torch.softmax(x, 1))
+
+
+def log_softmax():
+    draw = Numbers("log_softmax")
+    for shape, axis in SOFTMAX_SHAPES:
+        yield Case({"axis": axis}, [draw.real(*shape, radius=3.0)], lambda x: torch.log_softmax(x, axis))
+    yield Case({"axis": 1}, [draw.real(2, 5, centre=-1000.0, radius=50.0)], lambda x: torch.log_softmax(x, 1))
+
+
+def divergence(op, function):
+    """Inputs are positive numbers that sum to one but for their rounding to f32; the formula takes them as they are."""
+    draw = Numbers(op)
+    for shape, axis in [((14,), 0), ((3, 7), 1), ((3, 7), 0), ((2, 14, 3), 1), ((2, 257), 1)]:
+        a, b = draw.distribution(*shape, axis=axis), draw.distribution(*shape, axis=axis)
+        yield Case({"axis": axis}, [a, b], lambda a, b: function(a.movedim(axis, -1), b.movedim(axis, -1)))
+    same = draw.distribution(2, 5, axis=1)
+    yield Case({"axis": 1}, [same, same.copy()], function)
+
+
+def cross_entropy():
+    draw = Numbers("cross_entropy")
+    for samples, classes in [(1, 1), (3, 4), (5, 3), (2, 9), (7, 2)]:
+        inputs = [draw.real(samples, classes, radius=4.0), draw.index(classes, samples)]
+        yield Case({}, inputs, lambda x, label: F.cross_entropy(x, label, reduction="none"))
+    extreme = np.array([[200.0, -200.0, 0.0], [-200.0, 200.0, 0.0]], np.float32)
+    yield Case({}, [extreme, np.array([1, 1])], lambda x, label: F.cross_entropy(x, label, reduction="none"))
+
+
+def concat():
+    draw = Numbers("concat")
+    for shapes, axis in [([(2,), (3,)], 0), ([(2, 3), (2, 1), (2, 4)], 1), ([(1, 3, 2), (2, 3, 2)], 0), ([(2, 2, 3, 1)] * 2, 1)]:
+        yield Case({"axis": axis}, [draw.real(*shape) for shape in shapes], lambda *x: torch.cat(x, axis))
+
+
+def slice_():
+    draw = Numbers("slice")
+    for shape, axis, start, end in [((7,), 0, 2, 5), ((3, 5), 1, 0, 1), ((3, 5), 0, 2, 3), ((2, 6, 3), 1, 1, 6), ((2, 3, 4), 2, 0, 4)]:
+        attributes = {"axis": axis, "start": start, "end": end}  # start ≤ index < end
+        yield Case(attributes, [draw.real(*shape)], lambda x: x.narrow(axis, start, end - start))
+
+
+def permute():
+    draw = Numbers("permute")
+    for shape, axes in [((3, 4), (1, 0)), ((2, 3, 5), (2, 0, 1)), ((2, 3, 4, 5), (0, 2, 1, 3)), ((2, 3, 4, 5), (3, 1, 0, 2)), ((1, 7, 1), (1, 0, 2))]:
+        yield Case({"axes": axes}, [draw.real(*shape)], lambda x: x.permute(axes))  # output axis i is input axis axes[i]
+
+
+def select():
+    """Inputs mask (0 or 1), a, b: a where the mask is 1, else b; broadcast."""
+    draw = Numbers("select")
+    for mask, a, b in [((5,), (5,), (5,)), ((2, 3, 4), (2, 3, 4), (2, 3, 4)), ((3, 1), (3, 4), (3, 4)), ((2, 3), (2, 3), ())]:
+        inputs = [draw.index(2, *mask), draw.real(*a), draw.real(*b)]
+        yield Case({}, inputs, lambda mask, a, b: torch.where(mask != 0, a, b))
+
+
+def clip_grad_norm():
+    """Inputs are gradients, outputs the clipped gradients and then the norm of all of them before clipping."""
+    draw = Numbers("clip_grad_norm")
+
+    def compute(*gradients):
+        leaves = [torch.zeros_like(gradient) for gradient in gradients]
+        for leaf, gradient in zip(leaves, gradients):
+            leaf.grad = gradient.clone()
+        norm = torch.nn.utils.clip_grad_norm_(leaves, 3.0)
+        return *(leaf.grad for leaf in leaves), norm
+
+    for shapes, radius in [([(3,)], 0.5), ([(3, 4), (5,), (2, 1, 3)], 0.25), ([(3, 4), (5,), (2, 1, 3)], 7.0), ([(257,), ()], 1e4)]:
+        yield Case({"max_norm": 3.0}, [draw.real(*shape, radius=radius) for shape in shapes], compute, differentiated=0)
+    yield Case({"max_norm": 3.0}, [np.zeros((4,), np.float32), np.zeros((2, 2), np.float32)], compute, differentiated=0)
+
+
+def sgd():
+    """Inputs the parameter and the gradients of three steps; outputs parameter and momentum after each step:
+    parameter 1, momentum 1, parameter 2, …. `learning_rates` has one rate per step."""
+    draw = Numbers("sgd")
+    for momentum, nesterov, weight_decay in [(0.9, True, 5e-4), (0.9, False, 5e-4), (0.9, True, 0.0), (0.5, True, 0.1)]:
+        for rates in ([0.03, 0.03, 0.03], [0.0, 0.01, 0.02]):
+            attributes = {"learning_rates": rates, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+
+            def compute(parameter, *gradients):
+                parameter = parameter.clone().requires_grad_()
+                optimiser = torch.optim.SGD([parameter], 1.0, momentum, 0.0, weight_decay, nesterov)
+                for rate, gradient in zip(rates, gradients):
+                    optimiser.param_groups[0]["lr"] = rate
+                    parameter.grad = gradient.clone()
+                    optimiser.step()
+                    yield parameter.detach().clone()
+                    yield optimiser.state[parameter]["momentum_buffer"].clone()
+
+            inputs = [draw.real(2, 5) for _ in range(4)]
+            yield Case(attributes, inputs, lambda *tensors: tuple(compute(*tensors)), differentiated=0)
+
+
+OPERATIONS = {
+    "add": lambda: elementwise("add", torch.add),
+    "sub": lambda: elementwise("sub", torch.sub),
+    "mul": lambda: elementwise("mul", torch.mul),
+    "div": lambda: elementwise("div", torch.div),
+    "sum": lambda: reduction("sum", lambda x: x.sum(-1)),
+    "mean": lambda: reduction("mean", lambda x: x.mean(-1)),
+    "max": lambda: reduction("max", lambda x: x.max(-1).values),
+    "argmax": lambda: reduction("argmax", lambda x: x.argmax(-1)),
+    "matmul": matmul,
+    "conv2d": conv2d,
+    "max_pool2d": max_pool2d,
+    "avg_pool2d": avg_pool2d,
+    "batch_norm_training": lambda: batch_norm("batch_norm_training", True),
+    "batch_norm_inference": lambda: batch_norm("batch_norm_inference", False),
+    "relu": lambda: unary("relu", torch.relu),
+    "sigmoid": lambda: unary("sigmoid", torch.sigmoid),
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "kl_divergence": lambda: divergence("kl_divergence", ife.kl),
+    "js_divergence": lambda: divergence("js_divergence", ife.js),
+    "cross_entropy": cross_entropy,
+    "concat": concat,
+    "slice": slice_,
+    "permute": permute,
+    "select": select,
+    "clip_grad_norm": clip_grad_norm,
+    "sgd": sgd,
+}
+
+
+# --------------------------------------------------------------------------------------------- the vectors
+
+
+def tensor(array):
+    return torch.from_numpy(array).double() if array.dtype == np.float32 else torch.from_numpy(array)
+
+
+def vectors_of(case, op, number):
+    """The tensors of one case by key, and its entry in ops.json."""
+    inputs = [tensor(array) for array in case.inputs]
+    wanted = [i for i, x in enumerate(inputs) if x.is_floating_point() and i not in case.constants]
+    for i in wanted:
+        inputs[i].requires_grad_(case.differentiated != 0)
+    outputs = case.compute(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    real = [output for output in outputs[: case.differentiated] if output.is_floating_point()]
+    cotangents = [ife.hashed(f"{op}.{number}.cotangent.{i}", y.numel()).reshape(tuple(y.shape)) for i, y in enumerate(real)]
+    gradients = torch.autograd.grad(real, [inputs[i] for i in wanted], [tensor(c) for c in cotangents]) if real else []
+    wanted = wanted if real else []
+
+    found = {f"input.{i}": array for i, array in enumerate(case.inputs)}
+    found |= {f"output.{i}": output.detach().numpy() for i, output in enumerate(outputs)}
+    found |= {f"cotangent.{i}": array for i, array in enumerate(cotangents)}
+    found |= {f"grad.{i}": gradient.numpy() for i, gradient in zip(wanted, gradients)}
+    entry = {"op": op, "case": number, "attributes": case.attributes}
+    entry |= {"inputs": len(inputs), "outputs": len(outputs), "grads": wanted}
+    return {f"case{number}.{key}": np.ascontiguousarray(array).reshape(array.shape) for key, array in found.items()}, entry
+
+
+def make_operations():
+    (HERE / "ops").mkdir(exist_ok=True)
+    entries = []
+    for op, cases in OPERATIONS.items():
+        tensors = {}
+        for number, case in enumerate(cases()):
+            found, entry = vectors_of(case, op, number)
+            tensors |= found
+            entries.append(entry)
+        save_file(tensors, HERE / "ops" / f"{op}.safetensors")
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    (HERE / "ops.json").write_text(f"[\n{lines}\n]\n")
+
+
+# Not square, and with H and W unequal in every stage; one negative, one light chain alone, one IgA-λ.
+IFE_SHAPE = (3, 3, 96, 64)
+IFE_LABELS = {"heavy": [0, 0, 2], "light": [0, 1, 2]}
+
+
+def summary(name, value):
+    value = value.flatten().numpy()
+    if name.startswith("state."):
+        return np.array([np.linalg.norm(value), value.sum(), value[0], value[len(value) // 2], value[-1]])
+    probe = ife.hashed("probe." + name.removeprefix("grad."), len(value)).astype(np.float64)
+    return np.array([np.linalg.norm(value), value @ probe])
+
+
+def make_ife(variant):
+    x = tensor(ife.hashed("x", int(np.prod(IFE_SHAPE))).reshape(IFE_SHAPE))
+    labels = {task: torch.tensor(values) for task, values in IFE_LABELS.items()}
+    tensors = {task: value.numpy() for task, value in labels.items()} | {"shape": np.array(IFE_SHAPE)}
+    for share in (2, 3):
+        shapes = ife.shapes_taking_part(variant, share)
+        parameters = {name: ife.hashed_parameter(name, shape).double() for name, shape in shapes.items()}
+        for mode in ("train", "inference"):
+            result = ife.run(parameters, x, labels, variant, share, mode == "train")
+            for name, value in result.items():
+                whole = not name.startswith(("state.", "grad."))
+                tensors[f"share{share}.{mode}.{name}"] = value.numpy().copy() if whole else summary(name, value)
+    save_file(tensors, HERE / f"ife_{variant}.safetensors")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    make_operations()
+    for variant in ife.FACTORS:
+        make_ife(variant)
