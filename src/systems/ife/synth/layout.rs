@@ -40,13 +40,16 @@ impl Layout {
         let (width, height) = (style.width as f32, style.height as f32);
         let lanes = &style.lanes;
         let pitch = lanes.pitch * width;
-        let gap = 1.0 + between(stream, 0.0, 0.15);
+        let apart = 1.0 + between(stream, 0.0, 0.15);
         let mut places: Vec<Place> = (0..6)
-            .map(|lane| Place::draw(style, lane, lane as f32, false, stream))
+            .map(|lane| {
+                let gap = if lane == 0 { 0.0 } else { lanes.gap };
+                Place::draw(style, lane, lane as f32 + gap, false, stream)
+            })
             .collect();
         if lanes.neighbours {
-            places.push(Place::draw(style, 5, -gap, true, stream));
-            places.push(Place::draw(style, 0, 5.0 + gap, true, stream));
+            places.push(Place::draw(style, 5, -apart, true, stream));
+            places.push(Place::draw(style, 0, 5.0 + lanes.gap + apart, true, stream));
         }
         Self {
             centre: [0.5 * width, 0.5 * height],

@@ -2,7 +2,7 @@
 //!
 //! A gel is made as nature, laboratory and scanner make it, in this order:
 //!
-//! 1. `style` — one laboratory and one scan: geometry, print, stain, paper, optics, file ([`Style`]).
+//! 1. `style`, `laboratory` — one laboratory and one scan: geometry, print, stain, paper, optics, file ([`Style`]).
 //! 2. `serum` — one patient: which proteins lie where in the six lanes. Only here is the class put in.
 //! 3. `band`, `layout` — densities of all bands of a lane add up along the migration axis and across the lane; lanes are
 //!    shifted, bent, tilted and rotated.
@@ -10,11 +10,14 @@
 //! 5. `scan` — density to colour by Beer–Lambert with the stain's spectrum and the scanner's ceiling, then paper, blur,
 //!    noise, and a real JPEG encoder.
 //!
-//! Every gel is a pure function of (seed, index): no number of threads and no order of work changes it.
+//! Every gel is a pure function of (seed, index): no number of threads and no order of work changes it. Exponentials are
+//! those of the platform's mathematics library, so that another platform may differ in last bits, and so in single
+//! grey values.
 
 mod band;
 mod chance;
 mod dataset;
+mod laboratory;
 mod layout;
 mod letters;
 mod plane;
@@ -90,9 +93,17 @@ pub struct Sample {
 /// # Errors
 /// The JPEG encoder fails.
 pub fn sample(seed: u64, index: u64, balance: Balance) -> Result<Sample> {
-    let mut stream = Stream::new(seed, "synthetic gel", index, 0);
-    let class = chance::weighted(&mut stream, &balance.weights());
+    let mut stream = stream_of(seed, index);
+    let class = drawn_class(&mut stream, balance);
     render(class, &mut stream)
+}
+
+fn stream_of(seed: u64, index: u64) -> Stream {
+    Stream::new(seed, "synthetic gel", index, 0)
+}
+
+fn drawn_class(stream: &mut Stream, balance: Balance) -> usize {
+    chance::weighted(stream, &balance.weights())
 }
 
 /// A gel of a class, in a style drawn from the stream.

@@ -194,7 +194,8 @@ fn exposed(style: &Style, stain: &Plane, ink: &Plane) -> Light {
             let at = y * style.width + x;
             let cover = ink.values[at];
             let colour = colours.at(stain.values[at]);
-            values.extend(colour.map(|c| c * shade * (1.0 - cover) + style.print.ink * cover));
+            let ink = style.print.ink;
+            values.extend((0..3).map(|c| colour[c] * shade * (1.0 - cover) + ink[c] * cover));
         }
     }
     Light {

@@ -97,7 +97,7 @@ impl Polyclonal {
             let mut smear = Band::new(centre + around(stream, 0.0, 0.012), 0.1, self.levels[i])
                 .flanks(anodal * width, cathodal * width)
                 .flat(flat);
-            smear.tilt = around(stream, 0.0, 0.012);
+            smear.tilt = around(stream, 0.0, 0.009);
             smear.curve = around(stream, 0.0, 0.01);
             lanes[i + 1].push(smear);
             if carried > 0.0 {
@@ -119,8 +119,8 @@ fn plasma(style: &Style, igg: f32, stream: &mut Stream) -> Vec<Band> {
             deviation * sharp * around(stream, 1.0, 0.1),
             spread_around(stream, median, spread),
         );
-        band.tilt = around(stream, 0.0, 0.006);
-        band.curve = around(stream, 0.0, 0.006);
+        band.tilt = around(stream, 0.0, 0.004);
+        band.curve = around(stream, 0.0, 0.005);
         band
     };
     let mut albumin = band(0.0, 0.038, 2.1, 0.25).flat(0.4);
@@ -139,7 +139,7 @@ fn plasma(style: &Style, igg: f32, stream: &mut Stream) -> Vec<Band> {
         let complement = spread_around(stream, 0.15, 0.5);
         bands.push(Band::new(zones.beta2, 0.02 * sharp, complement));
     }
-    if stream.chance(0.1) {
+    if stream.chance(0.04) {
         // Two kinds of albumin, inherited.
         bands.push(Band::new(0.06, 0.02, between(stream, 0.4, 1.2)));
     }
@@ -220,7 +220,7 @@ impl Paraprotein {
         let limit = stain.needed(0.6 * stain.ceiling);
         let background = thin(lane, self.centre, limit);
         let shown = stain.observed(background);
-        let step = style.visible(self.deviation * widening) + 0.22 * shown;
+        let step = style.visible(self.deviation * widening) + 0.28 * shown;
         stain.needed(shown + step) - background
     }
 
