@@ -1,0 +1,174 @@
+//! The program from the outside: commands, files, exit codes, and sentences instead of panics.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+fn axenic(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_axenic")).args(arguments).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command that must succeed, and gives its standard output.
+fn done(arguments: &[&str]) -> String {
+    let output = axenic(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs a command that must fail with a code, and gives its standard error: no panic, and it says `word`.
+fn failed(arguments: &[&str], code: i32, word: &str) -> String {
+    let output = axenic(arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    assert!(error.contains(word), "{arguments:?} does not say {word:?}: {error}");
+    error
+}
+
+struct Place {
+    _folder: tempfile::TempDir,
+    gels: PathBuf,
+    run: PathBuf,
+    root: PathBuf,
+}
+
+/// Gels and a run trained on them, made once for all tests.
+fn place() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().to_path_buf();
+        let (gels, run) = (root.join("gels"), root.join("run"));
+        done(&["synth", "ife", "--out", s(&gels), "--count", "72", "--balance", "even", "--seed", "4"]);
+        let settings = ["--set", "size=32", "--set", "width=4", "--set", "epochs=2", "--set", "batch=16"];
+        let start = ["train", "ife", "--data", s(&gels), "--out", s(&run), "--preset", "demo", "--device", "cpu"];
+        let printed = done(&[&start[..], &settings[..]].concat());
+        assert!(printed.contains("report.html"), "{printed}");
+        Place { _folder: folder, gels, run, root }
+    })
+}
+
+fn s(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+#[test]
+fn a_run_folder_holds_what_it_promises() {
+    let place = place();
+    for file in ["config.toml", "metrics.csv", "report.html", "checkpoint/last.safetensors", "checkpoint/best.safetensors"] {
+        assert!(place.run.join(file).is_file(), "{file}");
+    }
+    let metrics = std::fs::read_to_string(place.run.join("metrics.csv")).expect("metrics");
+    assert_eq!(metrics.lines().count(), 3, "a head and two epochs: {metrics}");
+    let report = std::fs::read_to_string(place.run.join("report.html")).expect("a report");
+    assert!(report.contains("<svg") && report.contains("data:image/png;base64,"));
+    let again = axenic(&["train", "ife", "--data", s(&place.gels), "--out", s(&place.run), "--resume"]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("finished"));
+    failed(&["train", "ife", "--data", s(&place.gels), "--out", s(&place.run)], 1, "--resume");
+}
+
+#[test]
+fn images_are_read_and_bad_ones_reported_one_by_one() {
+    let place = place();
+    let gel = place.gels.join("data/0.jpg");
+    let broken = place.root.join("broken.jpg");
+    std::fs::write(&broken, b"not an image").expect("written");
+    let json: serde_json::Value =
+        serde_json::from_str(&done(&["predict", s(&place.run), s(&gel), "--json", "--device", "cpu"])).expect("JSON");
+    let probabilities = json[0]["probabilities"].as_array().expect("nine numbers");
+    assert_eq!(probabilities.len(), 9);
+    let sum: f64 = probabilities.iter().filter_map(serde_json::Value::as_f64).sum();
+    assert!((sum - 1.0).abs() < 1e-9);
+    let output = axenic(&["predict", s(&place.run), s(&broken), s(&gel), "--csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("broken.jpg"));
+    assert_eq!(text(&output.stdout).lines().count(), 2, "a head and the good image");
+}
+
+#[test]
+fn the_reference_and_the_cpu_read_alike() {
+    let place = place();
+    let gel = place.gels.join("data/1.jpg");
+    let read = |device: &str| -> Vec<f64> {
+        let printed = done(&["predict", s(&place.run), s(&gel), "--json", "--device", device]);
+        let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        json[0]["probabilities"].as_array().expect("numbers").iter().filter_map(serde_json::Value::as_f64).collect()
+    };
+    let (a, b) = (read("reference"), read("cpu"));
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
+}
+
+#[test]
+fn a_run_is_scored_and_explained() {
+    let place = place();
+    let printed = done(&["evaluate", s(&place.run), "--data", s(&place.gels), "--split", "all", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(json["images"], 72);
+    let out = place.root.join("explained");
+    let gel = place.gels.join("data/0.jpg");
+    done(&["explain", s(&place.run), s(&gel), "--out", s(&out), "--method", "attention"]);
+    assert!(out.join("explain.html").is_file());
+    assert!(out.join("1-0-heavy.png").is_file() && out.join("1-0-light.png").is_file());
+}
+
+#[test]
+fn totals_are_known_before_anything_runs() {
+    let printed = done(&["plan", "ife", "--batch", "2", "--size", "64", "--train", "--json", "--device", "cpu"]);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(json["peak_bytes"].as_u64() > json["slot_bytes"].as_u64());
+    assert!(done(&["init", "ife"]).contains("learning_rate = 0.03"));
+    assert!(done(&["devices"]).contains("reference"));
+    let bench = ["bench", "ife", "--batch", "1", "--size", "32", "--set", "width=4", "--steps", "1", "--json"];
+    let json: serde_json::Value = serde_json::from_str(&done(&bench)).expect("JSON");
+    for key in ["seconds_per_step", "images_per_second", "gflops", "peak_bytes"] {
+        assert!(json[key].as_f64().is_some_and(|x| x > 0.0), "{key}");
+    }
+}
+
+#[test]
+fn what_a_user_gets_wrong_is_one_sentence() {
+    let place = place();
+    let (nowhere, run) = (place.root.join("nowhere"), s(&place.run));
+    let nowhere = s(&nowhere);
+    let out = place.root.join("out");
+    let out = s(&out);
+    failed(&["train"], 2, "--data");
+    failed(&["train", "gel", "--data", nowhere, "--out", out], 2, "gel");
+    failed(&["train", "ife", "--data", nowhere, "--out", out], 1, "nowhere");
+    failed(&["train", "ife", "--data", nowhere, "--out", out, "--set", "epoch=3"], 1, "epoch=3");
+    failed(&["train", "ife", "--data", nowhere, "--out", out, "--set", "share=9"], 1, "share");
+    failed(&["evaluate", nowhere, "--data", s(&place.gels)], 1, "config.toml");
+    failed(&["evaluate", run, "--data", nowhere], 1, "nowhere");
+    failed(&["synth", "ife", "--out", s(&place.gels), "--count", "3"], 1, "gels");
+    failed(&["synth", "ife", "--out", out, "--count", "0"], 1, "0");
+    failed(&["forward", "ife", "--weights", nowhere, "--input", nowhere, "--output", out], 1, "nowhere");
+    failed(&["plan", "ife", "--batch", "0"], 2, "batch");
+    failed(&["plan", "ife", "--size", "7"], 1, "size");
+    failed(&["demo", "--out", run], 1, "run already");
+    let best = place.run.join("checkpoint/best.safetensors");
+    failed(&["forward", "ife", "--weights", s(&best), "--input", s(&best), "--output", out], 1, "\"x\"");
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let place = place();
+    let copy = place.root.join("damaged");
+    std::fs::create_dir_all(copy.join("checkpoint")).expect("a folder");
+    for file in ["config.toml", "checkpoint/familiarity.safetensors", "checkpoint/last.safetensors"] {
+        std::fs::copy(place.run.join(file), copy.join(file)).expect("copied");
+    }
+    let whole = std::fs::read(place.run.join("checkpoint/best.safetensors")).expect("weights");
+    let gel = place.gels.join("data/0.jpg");
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 4;
+    for damaged in [&flipped[..], &whole[..whole.len() / 2], &whole[..5], b""] {
+        std::fs::write(copy.join("checkpoint/best.safetensors"), damaged).expect("written");
+        failed(&["predict", s(&copy), s(&gel)], 1, "best.safetensors");
+    }
+}
