@@ -11,3 +11,12 @@ fn exp_remainder(x: f32) -> f32 {
     tail = 1.0 + x * (1.0 / 3.0) * tail;
     return 0.5 * (x * x) * tail;
 }
+
+/// eˣ − eʸ, accurate also where x ≈ y.
+fn exp_difference(x: f32, y: f32) -> f32 {
+    let difference = x - y;
+    if (abs(difference) <= 0.5) {
+        return exp(y) * (difference + exp_remainder(difference));
+    }
+    return exp(x) - exp(y);
+}

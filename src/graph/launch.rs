@@ -37,6 +37,8 @@ pub mod library {
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
     /// Rows along an axis, shared by as many invocations as their length is worth.
     pub const ROWS: &str = include_str!("../../shaders/lib/rows.wgsl");
+    /// Two softmaxes, and by how much they differ.
+    pub const SOFTMAX_PAIR: &str = include_str!("../../shaders/lib/softmax_pair.wgsl");
     /// The storage type of reals: f32.
     pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
 }

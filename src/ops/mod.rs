@@ -106,8 +106,16 @@ rooms! {
     add: Add => add;
     arg_max: ArgMax => arg_max;
     broadcast: Broadcast => broadcast;
+    cross_entropy: CrossEntropy => cross_entropy;
+    cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
     fill: Fill => fill;
+    js_divergence: JsDivergence => js_divergence;
+    js_divergence_grad: JsDivergenceGrad => js_divergence_grad;
+    kl_divergence: KlDivergence => kl_divergence;
+    kl_divergence_grad: KlDivergenceGrad => kl_divergence_grad;
+    log_softmax: LogSoftmax => log_softmax;
+    log_softmax_grad: LogSoftmaxGrad => log_softmax_grad;
     masked_mean: MaskedMean => masked_mean;
     masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
     matmul: Matmul => matmul, Transpose;
@@ -122,6 +130,10 @@ rooms! {
     select: Select => select;
     sigmoid: Sigmoid => sigmoid;
     sigmoid_grad: SigmoidGrad => sigmoid_grad;
+    softmax: Softmax => softmax;
+    softmax_grad: SoftmaxGrad => softmax_grad;
+    softmax_kl_divergence: SoftmaxKlDivergence => softmax_kl_divergence;
+    softmax_kl_divergence_grad: SoftmaxKlDivergenceGrad => softmax_kl_divergence_grad;
     stop_gradient: StopGradient => stop_gradient;
     sub: Sub => sub;
     sum: Sum => sum;

@@ -10,9 +10,11 @@ use std::ops::Range;
 
 mod formulas;
 mod rows;
+mod softmax_pair;
 
-pub(super) use formulas::{exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run};
+pub(super) use formulas::{exp_of_negative, ln_ratio, max_of_run, sum_of_run};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
+pub(super) use softmax_pair::softmax_pairs;
 
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;

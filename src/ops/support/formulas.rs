@@ -23,6 +23,16 @@ pub(in crate::ops) fn exp_remainder<R: Real>(x: R) -> R {
     R::constant(0.5) * (x * x) * tail
 }
 
+/// eˣ − eʸ, accurate also where x ≈ y. `exp_difference` in `shaders/lib/exp_remainder.wgsl`.
+pub(in crate::ops) fn exp_difference<R: Real>(x: R, y: R) -> R {
+    let difference = x - y;
+    if difference.abs() <= R::constant(0.5) {
+        y.exp() * (difference + exp_remainder(difference))
+    } else {
+        x.exp() - y.exp()
+    }
+}
+
 /// How many accumulators the loops below keep, so that neighbouring elements do not wait for one another.
 const ACCUMULATORS: usize = 16;
 

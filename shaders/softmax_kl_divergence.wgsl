@@ -1,0 +1,63 @@
+// y = Σ t ln(t / p) along an axis, t = softmax(target / temperature), p = softmax(prediction / temperature).
+// Room: src/ops/softmax_kl_divergence.rs
+// Uses: store_f32, index, rows, exp_remainder, log_one_plus, softmax_pair
+// Bindings: 0 goal (the target; WGSL reserves the word), 1 prediction, 2 y, 3 the geometry of the rows and 1 / temperatures
+// Grid: LANES invocations a row, workgroups of 256
+// Constants: LANES
+// Barriers: those of the reductions over rows, which all invocations reach
+// Order of summation: lane l of a row adds elements l, l + LANES, …; then the tree of row_sum
+
+struct Params {
+    length: u32,
+    inner: u32,
+    count: u32,
+    goal_scale: f32,
+    prediction_scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> goal: array<Store>;
+@group(0) @binding(1) var<storage, read> prediction: array<Store>;
+@group(0) @binding(2) var<storage, read_write> y: array<Store>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+/// The shifted logits at an offset, divided by their temperatures.
+fn logits(at: u32, tops: vec2<f32>) -> vec2<f32> {
+    let values = vec2<f32>(f32(goal[at]), f32(prediction[at]));
+    return (values - tops) * vec2<f32>(params.goal_scale, params.prediction_scale);
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let number = linear_workgroup(group, groups);
+    let row = row_of(number, index, params.length, params.inner, params.count);
+    var tops = vec2<f32>(LOWEST, LOWEST);
+    for (var i = row.lane; i < row.length; i += LANES) {
+        let at = row.first + i * row.stride;
+        tops = max(tops, vec2<f32>(f32(goal[at]), f32(prediction[at])));
+    }
+    tops = vec2<f32>(row_max(tops.x, index), row_max(tops.y, index));
+    var sums = vec2<f32>();
+    var difference = 0.0;
+    for (var i = row.lane; i < row.length; i += LANES) {
+        let both = logits(row.first + i * row.stride, tops);
+        sums += exp(both);
+        difference += exp_difference(both.x, both.y);
+    }
+    sums = vec2<f32>(row_sum(sums.x, index), row_sum(sums.y, index));
+    difference = row_sum(difference, index);
+    let shift = log_of_sums(sums, difference);
+    var sum = 0.0;
+    for (var i = row.lane; i < row.length; i += LANES) {
+        let both = logits(row.first + i * row.stride, tops);
+        let ratio = (both.x - both.y) - shift;
+        sum += divergence_term(exp(both) / sums, ratio);
+    }
+    let divergence = row_sum(sum, index);
+    if (row.number < params.count && row.lane == 0u) {
+        y[row.number] = Store(divergence);
+    }
+}

@@ -1,0 +1,73 @@
+//! Two softmaxes side by side, and by how much they differ.
+
+use super::formulas::{exp_difference, exp_remainder};
+use super::rows::largest;
+use crate::real::{Real, Sum as _};
+
+/// An element of two softmaxes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Pair<R> {
+    /// The target's probability, t.
+    pub target: R,
+    /// The prediction's probability, p.
+    prediction: R,
+    /// ln(t / p), with its relative accuracy where t ≈ p.
+    pub log_ratio: R,
+}
+
+impl<R: Real> Pair<R> {
+    fn is_nearly_equal(&self) -> bool {
+        self.log_ratio.abs() <= R::constant(0.5)
+    }
+
+    /// t ln(t/p) − t + p ≥ 0.
+    pub(in crate::ops) fn divergence(&self) -> R {
+        if self.is_nearly_equal() {
+            self.target * exp_remainder(-self.log_ratio)
+        } else {
+            self.target * self.log_ratio + (self.prediction - self.target)
+        }
+    }
+
+    /// p − t.
+    pub(in crate::ops) fn excess(&self) -> R {
+        if self.is_nearly_equal() {
+            self.target * (exp_remainder(-self.log_ratio) - self.log_ratio)
+        } else {
+            self.prediction - self.target
+        }
+    }
+}
+
+/// The softmaxes of two rows, multiplied by `scales` (inverse temperatures), whose sums have the given depth.
+pub(in crate::ops) fn softmax_pairs<R: Real>(
+    target: impl Iterator<Item = R> + Clone,
+    prediction: impl Iterator<Item = R> + Clone,
+    scales: [R; 2],
+    depth: usize,
+) -> Vec<Pair<R>> {
+    let tops = [largest(target.clone()), largest(prediction.clone())];
+    let logits: Vec<[R; 2]> = target
+        .zip(prediction)
+        .map(|(t, p)| [(t - tops[0]) * scales[0], (p - tops[1]) * scales[1]])
+        .collect();
+    let total = |of: &dyn Fn(&[R; 2]) -> R| {
+        let mut sum = R::sum(depth);
+        logits.iter().for_each(|both| sum.add(of(both)));
+        sum.total()
+    };
+    let sums = [total(&|both| both[0].exp()), total(&|both| both[1].exp())];
+    // ln(sums[0] / sums[1]): where they are nearly equal, their difference is known better than either.
+    let excess = total(&|both| exp_difference(both[0], both[1])) / sums[1];
+    let shift = if excess.abs() <= R::constant(0.5) {
+        excess.ln_1p()
+    } else {
+        (sums[0] / sums[1]).ln()
+    };
+    let pair = |[t, p]: [R; 2]| Pair {
+        target: t.exp() / sums[0],
+        prediction: p.exp() / sums[1],
+        log_ratio: (t - p) - shift,
+    };
+    logits.into_iter().map(pair).collect()
+}
