@@ -44,7 +44,7 @@ impl Reader {
     pub fn read(&self, runner: &mut Runner, path: &Path, truth: Option<usize>) -> Result<Example> {
         let size = self.config.model.size;
         let planes = picture(path, size)?;
-        let x = stack(&[&planes.normalised(&NORMALISATION)], size, 1)?;
+        let x = stack(&[&planes.clone().normalised(&NORMALISATION)], size, 1)?;
         let reading = study::read(runner, &self.config, &x)?.remove(0);
         let prediction = self.prediction(path, &planes, &reading);
         Ok(Example { prediction, truth, pixels: interleaved(&planes), size, attention: reading.attention })

@@ -1,6 +1,7 @@
 //! A run folder: where its files are, and what its checkpoints hold.
 
 use super::config::{Config, Preset};
+use super::images::NORMALISATION;
 use super::result::{EpochRow, HEAVY_NAMES, LIGHT_NAMES};
 use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
@@ -144,7 +145,7 @@ impl RunFolder {
             ("system".to_string(), "ife".into()),
             ("epoch".to_string(), epoch.into()),
             ("labels".to_string(), serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES })),
-            ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": [0.5; 3], "std": [0.5; 3] })),
+            ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std })),
             ("model".to_string(), serde_json::to_value(&config.model).unwrap_or_default()),
         ]
         .into_iter()
