@@ -3,7 +3,7 @@
 use super::compute::Compute;
 use super::{Outcome, show};
 use crate::error::{Error, Result};
-use crate::explain::horizontal_overlay;
+use crate::explain::attention_overlay;
 use crate::report;
 use crate::systems::ife::graphs::TASKS;
 use crate::systems::ife::reader::Reader;
@@ -74,9 +74,9 @@ fn write_overlays(out: &Path, index: usize, image: &Path, example: &Example) -> 
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     let Some(maps) = example.attention.last() else { return Ok(()) };
     for (task, map) in TASKS.iter().zip(maps) {
-        let overlay = horizontal_overlay(&example.pixels, example.size, map)?;
+        let overlay = attention_overlay(&example.pixels, example.size, map)?;
         let path = out.join(format!("{}-{stem}-{task}.png", index + 1));
-        write_whole(&path, &report::png(&overlay)?)?;
+        write_whole(&path, &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?)?;
     }
     Ok(())
 }
