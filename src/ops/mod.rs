@@ -10,7 +10,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Attributes, Op};
+use crate::graph::{AnyOp, Attributes, Link, Op};
 use std::sync::Arc;
 
 mod support;
@@ -37,6 +37,8 @@ pub struct RoomCase {
     pub op: Arc<dyn AnyOp>,
     /// Its inputs.
     pub inputs: Vec<Array>,
+    /// How inputs follow from others; see [`Case::linked`](crate::graph::Case::linked).
+    pub link: Option<Link>,
 }
 
 impl Room {
@@ -51,6 +53,7 @@ impl Room {
                     about: case.about,
                     op: Arc::new(case.op),
                     inputs: case.inputs,
+                    link: case.link,
                 };
                 O::cases().into_iter().map(forget).collect()
             },
