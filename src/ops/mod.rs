@@ -107,11 +107,17 @@ macro_rules! rooms {
 
 rooms! {
     add: Add => add;
+    batch_norm: BatchNorm => batch_norm, Statistics;
+    batch_norm_affine_grad: BatchNormAffineGrad => batch_norm_affine_grad;
+    batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
+    batch_statistics: BatchStatistics => batch_statistics;
+    batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
     fill: Fill => fill;
     mul: Mul => mul;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    running_update: RunningUpdate => running_update;
     sum: Sum => sum;
 }

@@ -8,6 +8,14 @@ use crate::rng::Stream;
 use crate::shape::{KeepAxes, Offsets, Shape};
 use std::ops::Range;
 
+mod channels;
+mod lanes;
+mod slices;
+
+pub(super) use channels::Channels;
+pub(super) use lanes::{LANE_DEPTH, lane_sums};
+pub(super) use slices::Slices;
+
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;
 
