@@ -107,6 +107,8 @@ macro_rules! rooms {
 
 rooms! {
     add: Add => add;
+    avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
+    avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
     batch_norm: BatchNorm => batch_norm, Statistics;
     batch_norm_affine_grad: BatchNormAffineGrad => batch_norm_affine_grad;
     batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
@@ -114,6 +116,8 @@ rooms! {
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
     fill: Fill => fill;
+    max_pool2d: MaxPool2d => max_pool2d;
+    max_pool2d_grad: MaxPool2dGrad => max_pool2d_grad;
     mul: Mul => mul;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;

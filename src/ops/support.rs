@@ -11,10 +11,12 @@ use std::ops::Range;
 mod channels;
 mod lanes;
 mod slices;
+mod windows;
 
 pub(super) use channels::Channels;
 pub(super) use lanes::{LANE_DEPTH, lane_sums};
 pub(super) use slices::Slices;
+pub(super) use windows::Windows;
 
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;
