@@ -115,13 +115,17 @@ rooms! {
     batch_statistics: BatchStatistics => batch_statistics;
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
+    concat: Concat => concat;
     fill: Fill => fill;
     max_pool2d: MaxPool2d => max_pool2d;
     max_pool2d_grad: MaxPool2dGrad => max_pool2d_grad;
     mul: Mul => mul;
+    pad: Pad => pad;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
     running_update: RunningUpdate => running_update;
+    slice: Slice => slice;
     sum: Sum => sum;
+    transpose: Transposition => transpose;
 }

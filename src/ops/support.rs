@@ -10,6 +10,7 @@ use std::ops::Range;
 
 mod channels;
 mod lanes;
+pub(super) mod rows;
 mod slices;
 mod windows;
 
