@@ -106,6 +106,7 @@ macro_rules! rooms {
 }
 
 rooms! {
+    accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
     add: Add => add;
     avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
@@ -115,6 +116,7 @@ rooms! {
     batch_statistics: BatchStatistics => batch_statistics;
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
+    clip_factor: ClipFactor => clip_factor;
     concat: Concat => concat;
     fill: Fill => fill;
     max_pool2d: MaxPool2d => max_pool2d;
@@ -125,6 +127,7 @@ rooms! {
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
     running_update: RunningUpdate => running_update;
+    sgd: Sgd => sgd, Nesterov;
     slice: Slice => slice;
     sum: Sum => sum;
     transpose: Transposition => transpose;
