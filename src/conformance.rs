@@ -176,10 +176,11 @@ pub fn check_case(
 /// # Errors
 /// As [`check_case`].
 pub fn check_gradient(room: &Room, case: &RoomCase) -> Result<Option<f64>> {
-    let recorded = record_case(room, case)?;
+    let mut recorded = record_case(room, case)?;
     if recorded.targets.is_empty() {
         return Ok(None);
     }
+    follow(&mut recorded.named, case);
     let mut reference = Reference::new(0)?;
     let plan = reference.prepare(Arc::new(Plan::new(
         recorded.graph.clone(),
@@ -216,6 +217,7 @@ pub fn check_gradient(room: &Room, case: &RoomCase) -> Result<Option<f64>> {
             let mut moved = recorded.named.clone();
             let mut at = |x: f64| {
                 moved[target].1 = with_element(&recorded.named[target].1, element, x)?;
+                follow(&mut moved, case);
                 objective(&moved)
             };
             let slope = (at(x + step)? - at(x - step)?) / (2.0 * step);
@@ -312,6 +314,17 @@ fn cotangent(output: Tensor<'_>, index: usize) -> Result<Array> {
         .map(|_| stream.normal() as f32)
         .collect();
     Array::new(output.shape(), values)
+}
+
+/// Lets those inputs that are functions of others follow them.
+fn follow(named: &mut [(String, Array)], case: &RoomCase) {
+    let Some(link) = case.link else { return };
+    let own = &mut named[..case.inputs.len()];
+    let mut inputs: Vec<Array> = own.iter().map(|(_, array)| array.clone()).collect();
+    link(&mut inputs);
+    own.iter_mut()
+        .zip(inputs)
+        .for_each(|((_, array), new)| *array = new);
 }
 
 fn dot(a: &Array, b: &Array) -> f64 {

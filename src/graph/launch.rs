@@ -41,6 +41,8 @@ pub mod library {
     pub const SOFTMAX_PAIR: &str = include_str!("../../shaders/lib/softmax_pair.wgsl");
     /// The storage type of reals: f32.
     pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
+    /// Windows over images: what each sees, and what sees each position.
+    pub const WINDOWS: &str = include_str!("../../shaders/lib/windows.wgsl");
 }
 
 /// What a shader's storage binding refers to: the node's n-th input, output, or scratch buffer.

@@ -279,12 +279,31 @@ pub struct Case<O> {
     pub op: O,
     /// Its inputs; reals are representable in f32.
     pub inputs: Vec<Array>,
+    /// How inputs follow from others; see [`Case::linked`].
+    pub link: Option<Link>,
 }
+
+/// Computes anew those inputs of a case that are functions of others.
+pub type Link = fn(&mut [Array]);
 
 impl<O> Case<O> {
     /// A case.
     pub fn new(about: &'static str, op: O, inputs: Vec<Array>) -> Self {
-        Self { about, op, inputs }
+        Self {
+            about,
+            op,
+            inputs,
+            link: None,
+        }
+    }
+
+    /// The same case, where some inputs are functions of others (a batch's statistics), through which the gradient rule
+    /// differentiates. The check against central differences then moves them along.
+    pub fn linked(self, link: Link) -> Self {
+        Self {
+            link: Some(link),
+            ..self
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Attributes, Op};
+use crate::graph::{AnyOp, Attributes, Link, Op};
 use std::sync::Arc;
 
 mod support;
@@ -37,6 +37,8 @@ pub struct RoomCase {
     pub op: Arc<dyn AnyOp>,
     /// Its inputs.
     pub inputs: Vec<Array>,
+    /// How inputs follow from others; see [`Case::linked`](crate::graph::Case::linked).
+    pub link: Option<Link>,
 }
 
 impl Room {
@@ -51,6 +53,7 @@ impl Room {
                     about: case.about,
                     op: Arc::new(case.op),
                     inputs: case.inputs,
+                    link: case.link,
                 };
                 O::cases().into_iter().map(forget).collect()
             },
@@ -103,9 +106,19 @@ macro_rules! rooms {
 }
 
 rooms! {
+    accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
     add: Add => add;
     arg_max: ArgMax => arg_max;
+    avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
+    avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
+    batch_norm: BatchNorm => batch_norm, Statistics;
+    batch_norm_affine_grad: BatchNormAffineGrad => batch_norm_affine_grad;
+    batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
+    batch_statistics: BatchStatistics => batch_statistics;
+    batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
+    clip_factor: ClipFactor => clip_factor;
+    concat: Concat => concat;
     cross_entropy: CrossEntropy => cross_entropy;
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
@@ -121,15 +134,21 @@ rooms! {
     matmul: Matmul => matmul, Transpose;
     max: Max => max;
     max_grad: MaxGrad => max_grad;
+    max_pool2d: MaxPool2d => max_pool2d;
+    max_pool2d_grad: MaxPool2dGrad => max_pool2d_grad;
     mean: Mean => mean;
     mul: Mul => mul;
     not_equal: NotEqual => not_equal;
+    pad: Pad => pad;
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    running_update: RunningUpdate => running_update;
     select: Select => select;
+    sgd: Sgd => sgd, Nesterov;
     sigmoid: Sigmoid => sigmoid;
     sigmoid_grad: SigmoidGrad => sigmoid_grad;
+    slice: Slice => slice;
     softmax: Softmax => softmax;
     softmax_grad: SoftmaxGrad => softmax_grad;
     softmax_kl_divergence: SoftmaxKlDivergence => softmax_kl_divergence;
@@ -137,4 +156,5 @@ rooms! {
     stop_gradient: StopGradient => stop_gradient;
     sub: Sub => sub;
     sum: Sum => sum;
+    transpose: Transposition => transpose;
 }

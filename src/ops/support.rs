@@ -8,13 +8,22 @@ use crate::rng::Stream;
 use crate::shape::{KeepAxes, Offsets, Shape};
 use std::ops::Range;
 
+mod channels;
 mod formulas;
+mod lanes;
 mod rows;
+pub(super) mod segments;
+mod slices;
 mod softmax_pair;
+mod windows;
 
+pub(super) use channels::Channels;
 pub(super) use formulas::{exp_of_negative, ln_ratio, max_of_run, sum_of_run};
+pub(super) use lanes::{LANE_DEPTH, lane_sums};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
+pub(super) use slices::Slices;
 pub(super) use softmax_pair::softmax_pairs;
+pub(super) use windows::Windows;
 
 /// Invocations in a workgroup of the element-by-element and reducing shaders.
 pub(super) const WORKGROUP: usize = 256;

@@ -1,0 +1,38 @@
+// y = (x − mean) · weight / √(variance + eps) + bias, channel by channel.
+// Room: src/ops/batch_norm.rs
+// Uses: store_f32, index
+// Bindings: 0 x, 1 mean, 2 variance, 3 weight, 4 bias, 5 y, 6 the geometry
+// Grid: one invocation an element, workgroups of 256
+// Constants: none
+// Barriers: none
+// Order of summation: none
+
+struct Params {
+    elements: u32,
+    channels: u32,
+    plane: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<Store>;
+@group(0) @binding(2) var<storage, read> variance: array<Store>;
+@group(0) @binding(3) var<storage, read> weight: array<Store>;
+@group(0) @binding(4) var<storage, read> bias: array<Store>;
+@group(0) @binding(5) var<storage, read_write> y: array<Store>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_workgroup(group, groups) * 256u + lane;
+    if (i >= params.elements) {
+        return;
+    }
+    let c = (i / params.plane) % params.channels;
+    let scale = f32(weight[c]) * inverseSqrt(f32(variance[c]) + params.eps);
+    y[i] = Store((f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]));
+}

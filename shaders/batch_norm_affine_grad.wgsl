@@ -1,0 +1,56 @@
+// Σ output_grad · (x − mean) / √(variance + eps) and Σ output_grad over slice k of channel c.
+// Room: src/ops/batch_norm_affine_grad.rs
+// Uses: store_f32, index, reduce
+// Bindings: 0 x, 1 mean, 2 variance, 3 output_grad, 4 weight_grad[c, k], 5 bias_grad[c, k], 6 the geometry
+// Grid: one workgroup of 256 a slice
+// Constants: none
+// Barriers: those of workgroup_sum; the grid's surplus workgroups leave as a whole before
+// Order of summation: invocation l adds elements l, l + 256, … of the slice; then the tree of workgroup_sum
+
+struct Params {
+    channels: u32,
+    plane: u32,
+    count: u32,
+    slices: u32,
+    slice_length: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<Store>;
+@group(0) @binding(2) var<storage, read> variance: array<Store>;
+@group(0) @binding(3) var<storage, read> output_grad: array<Store>;
+@group(0) @binding(4) var<storage, read_write> weight_grad: array<f32>;
+@group(0) @binding(5) var<storage, read_write> bias_grad: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let result = linear_workgroup(group, groups);
+    if (result >= params.channels * params.slices) {
+        return;
+    }
+    let channel = result / params.slices;
+    let start = (result % params.slices) * params.slice_length;
+    let end = min(start + params.slice_length, params.count);
+    let centre = f32(mean[channel]);
+    var products = 0.0;
+    var sum = 0.0;
+    for (var i = start + lane; i < end; i += 256u) {
+        let sample = i / params.plane;
+        let at = (sample * params.channels + channel) * params.plane + i % params.plane;
+        let grad = f32(output_grad[at]);
+        products += grad * (f32(x[at]) - centre);
+        sum += grad;
+    }
+    let all_products = workgroup_sum(products, lane);
+    let total = workgroup_sum(sum, lane);
+    if (lane == 0u) {
+        weight_grad[result] = all_products * inverseSqrt(f32(variance[channel]) + params.eps);
+        bias_grad[result] = total;
+    }
+}

@@ -1,0 +1,51 @@
+// x_grad = s (output_grad − bias_grad / n − (x − mean) · weight_grad / (n √(variance + eps))), s = weight / √(variance + eps);
+// for running statistics x_grad = s · output_grad.
+// Room: src/ops/batch_norm_input_grad.rs
+// Uses: store_f32, index
+// Bindings: 0 output_grad, 1 variance, 2 weight, 3 x, 4 mean, 5 weight_grad, 6 bias_grad, 7 x_grad, 8 the geometry
+//           (for running statistics 3 to 6 are not read)
+// Grid: one invocation an element, workgroups of 256
+// Constants: BATCH, 0 for running statistics
+// Barriers: none
+// Order of summation: none
+
+struct Params {
+    elements: u32,
+    channels: u32,
+    plane: u32,
+    count: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> output_grad: array<Store>;
+@group(0) @binding(1) var<storage, read> variance: array<Store>;
+@group(0) @binding(2) var<storage, read> weight: array<Store>;
+@group(0) @binding(3) var<storage, read> x: array<Store>;
+@group(0) @binding(4) var<storage, read> mean: array<Store>;
+@group(0) @binding(5) var<storage, read> weight_grad: array<Store>;
+@group(0) @binding(6) var<storage, read> bias_grad: array<Store>;
+@group(0) @binding(7) var<storage, read_write> x_grad: array<Store>;
+@group(0) @binding(8) var<uniform> params: Params;
+
+override BATCH: u32 = 1u;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_workgroup(group, groups) * 256u + lane;
+    if (i >= params.elements) {
+        return;
+    }
+    let c = (i / params.plane) % params.channels;
+    let inverse = inverseSqrt(f32(variance[c]) + params.eps);
+    var grad = f32(output_grad[i]);
+    if (BATCH != 0u) {
+        let count = f32(params.count);
+        let slope = inverse * f32(weight_grad[c]) / count;
+        grad = grad - f32(bias_grad[c]) / count - (f32(x[i]) - f32(mean[c])) * slope;
+    }
+    x_grad[i] = Store(f32(weight[c]) * inverse * grad);
+}

@@ -1,0 +1,244 @@
+//! Normalisation of every channel by a mean and a variance, with weight and bias.
+//!
+//! **Definition.** y = (x − mean[c]) · weight[c] / √(variance[c] + eps) + bias[c].
+//!
+//! **Shape.** x [N, C, …]; mean, variance, weight, bias [C]; y as x.
+//!
+//! **Gradient.** weight and bias: `batch_norm_affine_grad`. x: `batch_norm_input_grad`. What mean and variance are to the
+//! gradient is the attribute `statistics`: with `running` they are constants, with `batch` they are x's own
+//! (`batch_statistics`), and x's gradient includes the path through them. In both cases none is sent to mean and variance
+//! themselves, so that it is counted once.
+//!
+//! **Numerics.** Five roundings; x − mean comes first, so that a mean far from 0 costs no digits.
+//!
+//! **Cost.** Three operations an element; bound by memory.
+//!
+//! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+//! covariate shift", ICML 2015; `torch.nn.functional.batch_norm`.
+
+use super::support::{Channels, WORKGROUP, array, normal, uniform};
+use crate::array::{Array, Spec};
+use crate::error::Result;
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
+};
+use crate::real::Real;
+use crate::shape::Shape;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "batch_norm",
+    text: include_str!("../../shaders/batch_norm.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
+
+/// What the mean and the variance of a normalisation are to its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Statistics {
+    /// The batch's own: functions of x.
+    Batch,
+    /// Running ones: constants.
+    Running,
+}
+
+impl Statistics {
+    /// The words that stand for the choice in attributes.
+    pub const WORDS: [(&'static str, Statistics); 2] = [
+        ("batch", Statistics::Batch),
+        ("running", Statistics::Running),
+    ];
+
+    /// The word that stands for this choice in attributes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Statistics::Batch => "batch",
+            Statistics::Running => "running",
+        }
+    }
+}
+
+/// Normalisation by channel, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub eps: f64,
+    /// What mean and variance are to the gradient.
+    pub statistics: Statistics,
+}
+
+/// x normalised by `mean` and `variance`, times `weight`, plus `bias`, channel by channel.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| {
+///     let x = r.constant([[1.0], [3.0]]);
+///     let (mean, variance) = ops::batch_statistics(x)?;
+///     let (weight, bias) = (r.constant([2.0]), r.constant([0.5]));
+///     Ok([ops::batch_norm(x, mean, variance, weight, bias, 0.0, ops::Statistics::Batch)?])
+/// })?;
+/// assert_eq!(y, [[-1.5], [2.5]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has fewer than two axes, or the numbers of channels differ.
+#[track_caller]
+pub fn batch_norm<'g>(
+    x: Tensor<'g>,
+    mean: Tensor<'g>,
+    variance: Tensor<'g>,
+    weight: Tensor<'g>,
+    bias: Tensor<'g>,
+    eps: f64,
+    statistics: Statistics,
+) -> Result<Tensor<'g>> {
+    let op = BatchNorm { eps, statistics };
+    x.recorder()
+        .apply_one(op, &[x, mean, variance, weight, bias])
+}
+
+impl Op for BatchNorm {
+    const NAME: &'static str = "batch_norm";
+    const INPUTS: &'static [&'static str] = &["x", "mean", "variance", "weight", "bias"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+            .with("eps", self.eps)
+            .with("statistics", self.statistics.word())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let statistics =
+            attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
+        let eps = attributes.float("eps", 1e-5)?;
+        Ok(Self { eps, statistics })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x, mean, variance, weight, bias] = expect_reals(Self::NAME, inputs)?;
+        let vectors = [
+            ("mean", mean),
+            ("variance", variance),
+            ("weight", weight),
+            ("bias", bias),
+        ];
+        Channels::of(Self::NAME, x)?.expect(Self::NAME, &vectors)?;
+        Ok(vec![Spec::real(x)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None; 5]);
+        };
+        let [x, mean, variance, weight] = [0, 1, 2, 3].map(|i| call.inputs[i]);
+        let (weight_grad, bias_grad) =
+            super::batch_norm_affine_grad(x, mean, variance, grad, self.eps)?;
+        let batch = match self.statistics {
+            Statistics::Batch => Some([x, mean, weight_grad, bias_grad]),
+            Statistics::Running => None,
+        };
+        let x_grad = super::batch_norm_input_grad(grad, variance, weight, batch, self.eps)?;
+        Ok(vec![
+            Some(x_grad),
+            None,
+            None,
+            Some(weight_grad),
+            Some(bias_grad),
+        ])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let [x, mean, variance, weight, bias] = [0, 1, 2, 3, 4].map(|i| inputs[i].real());
+        let (y, start) = (outputs[0].real(), range.start);
+        let eps = R::constant(self.eps);
+        for (c, run) in channels.runs(range) {
+            let (mean, bias) = (mean[c], bias[c]);
+            let scale = weight[c] * (R::ONE / (variance[c] + eps).sqrt());
+            let y = &mut y[run.start - start..run.end - start];
+            y.iter_mut()
+                .zip(&x[run])
+                .for_each(|(y, &x)| *y = (x - mean) * scale + bias);
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let channels = Channels::new(inputs[0].shape);
+        let n = inputs[0].shape.elements();
+        let mut bindings: Vec<_> = (0..5).map(Binding::Input).collect();
+        bindings.push(Binding::Output(0));
+        let launch = Launch::new(&SHADER, bindings)
+            .words(&[n, channels.channels, channels.plane])
+            .float(self.eps)
+            .elements(n, WORKGROUP);
+        Ok(vec![launch])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        Cost::new(3 * inputs[0].shape.elements(), inputs, &inputs[..1])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let running = |about, shape: Shape| {
+            let op = Self {
+                eps: 1e-5,
+                statistics: Statistics::Running,
+            };
+            let vector = |seed| normal([shape[1]], seed);
+            let variance = uniform([shape[1]], 0.1, 3.0, 3);
+            Case::new(
+                about,
+                op,
+                vec![normal(shape, 1), vector(2), variance, vector(4), vector(5)],
+            )
+        };
+        let batch = |about, shape: Shape| {
+            let op = Self {
+                eps: 1e-3,
+                statistics: Statistics::Batch,
+            };
+            let vector = |seed| normal([shape[1]], seed);
+            let x = normal(shape, 6);
+            let mut inputs = vec![x, vector(0), vector(0), vector(7), vector(8)];
+            follow_batch(&mut inputs);
+            // The f32 that an executor would compute.
+            for statistic in &mut inputs[1..3] {
+                *statistic = array(statistic.shape(), statistic.to_f32().into_owned());
+            }
+            Case::new(about, op, inputs).linked(follow_batch)
+        };
+        vec![
+            running("images", [2, 3, 5, 7].into()),
+            running("vectors", [17, 5].into()),
+            running("one element", [1, 1, 1].into()),
+            running("nothing", [0, 3, 2].into()),
+            running("no channel", [2, 0, 2].into()),
+            running("one more than a workgroup", [1, 1, 257].into()),
+            running("planes that straddle pieces", [3, 2, 90, 91].into()),
+            batch("the batch's statistics", [4, 3, 5, 7].into()),
+            batch("the batch's statistics of vectors", [9, 4].into()),
+            batch("more than a slice of a channel", [2, 2, 50, 47].into()),
+        ]
+    }
+}
+
+/// Computes the second and third input, mean and variance, from the first.
+fn follow_batch(inputs: &mut [Array]) {
+    let x = inputs[0].to_f64();
+    let channels = Channels::new(inputs[0].shape());
+    let average = |channel: usize, f: &dyn Fn(f64) -> f64| {
+        let elements = channels.planes(channel).flat_map(|plane| &x[plane]);
+        elements.map(|&x| f(x)).sum::<f64>() / channels.count() as f64
+    };
+    let means: Vec<f64> = (0..channels.channels).map(|c| average(c, &|x| x)).collect();
+    let variances: Vec<f64> = (0..channels.channels)
+        .map(|c| average(c, &|x| (x - means[c]).powi(2)))
+        .collect();
+    let shape = Shape::from([channels.channels]);
+    (inputs[1], inputs[2]) = (array(shape, means), array(shape, variances));
+}

@@ -1,0 +1,220 @@
+//! The gradients of a batch normalisation's weight and bias.
+//!
+//! **Definition.** weight_grad[c] = Σ output_grad · (x − mean[c]) / √(variance[c] + eps), bias_grad[c] = Σ output_grad,
+//! over all elements of channel c.
+//!
+//! **Shape.** x [N, C, …], output_grad as x; mean, variance [C]; weight_grad, bias_grad [C].
+//!
+//! **Gradient.** No second derivative.
+//!
+//! **Numerics.** On a device slices of at least 4096 elements are added by 256 invocations, then a tree, then a tree over
+//! the slices; on the host 16 sums in f32 side by side go over into f64 after 32 additions.
+//!
+//! **Cost.** Four operations an element; x and output_grad are read once; bound by memory.
+//!
+//! **Reference.** `torch.nn.grad`'s counterpart is `torch.ops.aten.native_batch_norm_backward`.
+
+use super::support::{Channels, lane_sums, normal, uniform};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
+};
+use crate::real::{Real, Sum as _};
+use crate::shape::Shape;
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "batch_norm_affine_grad",
+    text: include_str!("../../shaders/batch_norm_affine_grad.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+static COMBINE: Shader = Shader {
+    name: "batch_norm_affine_grad.combine",
+    text: include_str!("../../shaders/batch_norm_affine_grad.combine.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+/// The gradients of weight and bias of [`BatchNorm`](super::BatchNorm), see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct BatchNormAffineGrad {
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+/// The gradients (weight_grad, bias_grad) of a batch normalisation.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [weight_grad, bias_grad] = eval(|r| {
+///     let (x, output_grad) = (r.constant([[1.0], [3.0]]), r.constant([[1.0], [2.0]]));
+///     let (mean, variance) = (r.constant([2.0]), r.constant([4.0]));
+///     let (weight_grad, bias_grad) = ops::batch_norm_affine_grad(x, mean, variance, output_grad, 0.0)?;
+///     Ok([weight_grad, bias_grad])
+/// })?;
+/// assert_eq!((weight_grad, bias_grad), ([0.5].into(), [3.0].into()));
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// output_grad differs from x in shape, or the numbers of channels differ.
+#[track_caller]
+pub fn batch_norm_affine_grad<'g>(
+    x: Tensor<'g>,
+    mean: Tensor<'g>,
+    variance: Tensor<'g>,
+    output_grad: Tensor<'g>,
+    eps: f64,
+) -> Result<(Tensor<'g>, Tensor<'g>)> {
+    let inputs = [x, mean, variance, output_grad];
+    let outputs = x.recorder().apply(BatchNormAffineGrad { eps }, &inputs)?;
+    Ok((outputs[0], outputs[1]))
+}
+
+impl Op for BatchNormAffineGrad {
+    const NAME: &'static str = "batch_norm_affine_grad";
+    const INPUTS: &'static [&'static str] = &["x", "mean", "variance", "output_grad"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none().with("eps", self.eps)
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let eps = attributes.float("eps", 1e-5)?;
+        Ok(Self { eps })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x, mean, variance, output_grad] = expect_reals(Self::NAME, inputs)?;
+        let channels = Channels::of(Self::NAME, x)?;
+        channels.expect(Self::NAME, &[("mean", mean), ("variance", variance)])?;
+        if x != output_grad {
+            return Err(Error::shape(format!(
+                "batch_norm_affine_grad: x {x} and output_grad {output_grad} differ in shape"
+            )));
+        }
+        Ok(vec![Spec::real([channels.channels]); 2])
+    }
+
+    fn vjp<'g>(
+        &self,
+        _call: &Call<'g>,
+        _output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        Err(Error::shape("batch_norm_affine_grad: no second derivative"))
+    }
+
+    fn pieces(&self, outputs: &[Spec]) -> usize {
+        outputs[0].shape.elements()
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let [x, mean, variance, output_grad] = [0, 1, 2, 3].map(|i| inputs[i].real());
+        let [weight_grads, bias_grads] = outputs else {
+            unreachable!("there are two outputs")
+        };
+        let results = weight_grads.real().iter_mut().zip(bias_grads.real());
+        for ((weight_grad, bias_grad), c) in results.zip(range) {
+            let (mut products, mut sum) = (R::sum(channels.depth()), R::sum(channels.depth()));
+            for i in channels.planes(c).flatten() {
+                products.add(output_grad[i] * (x[i] - mean[c]));
+                sum.add(output_grad[i]);
+            }
+            *weight_grad =
+                products.total() * (R::ONE / (variance[c] + R::constant(self.eps)).sqrt());
+            *bias_grad = sum.total();
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let channels = Channels::new(inputs[0].shape);
+        let [x, mean, variance, output_grad] = [0, 1, 2, 3].map(|i| inputs[i].real());
+        let [weight_grads, bias_grads] = outputs else {
+            unreachable!("there are two outputs")
+        };
+        let run = channels.per_task();
+        let tasks = weight_grads
+            .real()
+            .chunks_mut(run)
+            .zip(bias_grads.real().chunks_mut(run));
+        workers.each(tasks.enumerate(), |(task, (weight_grads, bias_grads))| {
+            let results = weight_grads.iter_mut().zip(bias_grads);
+            for (c, (weight_grad, bias_grad)) in (task * run..).zip(results) {
+                let centre = mean[c];
+                let mut totals = [0.0; 2];
+                for plane in channels.planes(c) {
+                    let (grad, x) = (&output_grad[plane.clone()], &x[plane]);
+                    let sums = lane_sums(grad, x, |grad, x| [grad * (x - centre), grad]);
+                    totals = [totals[0] + sums[0], totals[1] + sums[1]];
+                }
+                let deviation = (f64::from(variance[c]) + self.eps).sqrt();
+                (*weight_grad, *bias_grad) = ((totals[0] / deviation) as f32, totals[1] as f32);
+            }
+        });
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let channels = Channels::new(inputs[0].shape);
+        let slices = channels.slices().count;
+        let [weight_grad, bias_grad] = [Binding::Scratch(0), Binding::Scratch(1)];
+        let mut bindings: Vec<_> = (0..4).map(Binding::Input).collect();
+        bindings.extend([weight_grad, bias_grad]);
+        let partial = Launch::new(&SHADER, bindings).groups(channels.channels * slices);
+        let results = [
+            weight_grad,
+            bias_grad,
+            Binding::Output(0),
+            Binding::Output(1),
+        ];
+        let combine = Launch::new(&COMBINE, results)
+            .words(&[channels.channels, slices])
+            .groups(channels.channels);
+        Ok(vec![channels.words(partial).float(self.eps), combine])
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        let channels = Channels::new(inputs[0].shape);
+        match target {
+            Target::Gpu(_) => vec![channels.channels * channels.slices().count; 2],
+            Target::Reference | Target::Cpu { .. } => Vec::new(),
+        }
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        Cost::new(4 * inputs[0].shape.elements(), inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let of = |about, shape: Shape| {
+            let variance = uniform([shape[1]], 0.1, 3.0, 3);
+            let inputs = vec![
+                normal(shape, 1),
+                normal([shape[1]], 2),
+                variance,
+                normal(shape, 4),
+            ];
+            Case::new(about, Self { eps: 1e-5 }, inputs)
+        };
+        vec![
+            of("images", [2, 3, 5, 7].into()),
+            of("vectors", [17, 5].into()),
+            of("one element a channel", [1, 4, 1, 1].into()),
+            of("empty channels", [0, 3, 2].into()),
+            of("no channel", [2, 0, 3].into()),
+            of("one more than a slice", [1, 2, 4097].into()),
+            of("slices across samples", [3, 2, 53, 59].into()),
+            of("more than 65,535 channels", [2, 65_537].into()),
+        ]
+    }
+}

@@ -1,0 +1,226 @@
+//! The gradient of a batch normalisation's input.
+//!
+//! **Definition.** With s[c] = weight[c] / √(variance[c] + eps) and n = N·H·W:
+//! - `statistics=running`: x_grad = s · output_grad;
+//! - `statistics=batch`: x_grad = s · (output_grad − bias_grad / n − (x − mean) · weight_grad / (n √(variance + eps))),
+//!   which includes the path through mean and variance. Then x, mean, weight_grad and bias_grad (the results of
+//!   `batch_norm_affine_grad`) are further inputs.
+//!
+//! **Shape.** output_grad [N, C, …], x as output_grad; variance, weight, mean, weight_grad, bias_grad [C]; x_grad as
+//! output_grad.
+//!
+//! **Gradient.** No second derivative.
+//!
+//! **Numerics.** Up to ten roundings, in the order of the formula.
+//!
+//! **Cost.** Five operations an element; bound by memory.
+//!
+//! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization", ICML 2015, section 3;
+//! `torch.ops.aten.native_batch_norm_backward`.
+
+use super::Statistics;
+use super::support::{Channels, WORKGROUP, normal, uniform};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
+};
+use crate::real::Real;
+use crate::shape::Shape;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "batch_norm_input_grad",
+    text: include_str!("../../shaders/batch_norm_input_grad.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
+
+/// The gradient of the input of [`BatchNorm`](super::BatchNorm), see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct BatchNormInputGrad {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether mean and variance were functions of the input.
+    pub statistics: Statistics,
+}
+
+/// The gradient of a batch normalisation's input. `batch` is `[x, mean, weight_grad, bias_grad]` if mean and variance
+/// were the batch's own, `None` if they were constants.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [x_grad] = eval(|r| {
+///     let (output_grad, variance, weight) = (r.constant([[1.0], [2.0]]), r.constant([4.0]), r.constant([3.0]));
+///     Ok([ops::batch_norm_input_grad(output_grad, variance, weight, None, 0.0)?])
+/// })?;
+/// assert_eq!(x_grad, [[1.5], [3.0]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x differs from output_grad in shape, or the numbers of channels differ.
+#[track_caller]
+pub fn batch_norm_input_grad<'g>(
+    output_grad: Tensor<'g>,
+    variance: Tensor<'g>,
+    weight: Tensor<'g>,
+    batch: Option<[Tensor<'g>; 4]>,
+    eps: f64,
+) -> Result<Tensor<'g>> {
+    let mut inputs = vec![output_grad, variance, weight];
+    inputs.extend(batch.into_iter().flatten());
+    let statistics = match batch {
+        Some(_) => Statistics::Batch,
+        None => Statistics::Running,
+    };
+    let op = BatchNormInputGrad { eps, statistics };
+    output_grad.recorder().apply_one(op, &inputs)
+}
+
+impl Op for BatchNormInputGrad {
+    const NAME: &'static str = "batch_norm_input_grad";
+    const INPUTS: &'static [&'static str] = &[
+        "output_grad",
+        "variance",
+        "weight",
+        "batch…",
+    ];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+            .with("eps", self.eps)
+            .with("statistics", self.statistics.word())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let statistics =
+            attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
+        let eps = attributes.float("eps", 1e-5)?;
+        Ok(Self { eps, statistics })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let output_grad = match self.statistics {
+            Statistics::Running => {
+                let [output_grad, variance, weight] = expect_reals(Self::NAME, inputs)?;
+                let vectors = [("variance", variance), ("weight", weight)];
+                Channels::of(Self::NAME, output_grad)?.expect(Self::NAME, &vectors)?;
+                output_grad
+            }
+            Statistics::Batch => {
+                let [
+                    output_grad,
+                    variance,
+                    weight,
+                    x,
+                    mean,
+                    weight_grad,
+                    bias_grad,
+                ] = expect_reals(Self::NAME, inputs)?;
+                let vectors = [
+                    ("variance", variance),
+                    ("weight", weight),
+                    ("mean", mean),
+                    ("weight_grad", weight_grad),
+                    ("bias_grad", bias_grad),
+                ];
+                Channels::of(Self::NAME, x)?.expect(Self::NAME, &vectors)?;
+                if x != output_grad {
+                    return Err(Error::shape(format!(
+                        "batch_norm_input_grad: x {x} and output_grad {output_grad} differ in shape"
+                    )));
+                }
+                output_grad
+            }
+        };
+        Ok(vec![Spec::real(output_grad)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        _call: &Call<'g>,
+        _output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        Err(Error::shape("batch_norm_input_grad: no second derivative"))
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let [output_grad, variance, weight] = [0, 1, 2].map(|i| inputs[i].real());
+        let (x_grad, start) = (outputs[0].real(), range.start);
+        let (count, eps) = (R::count(channels.count()), R::constant(self.eps));
+        for (c, run) in channels.runs(range) {
+            let inverse = R::ONE / (variance[c] + eps).sqrt();
+            let scale = weight[c] * inverse;
+            let x_grad = &mut x_grad[run.start - start..run.end - start];
+            let pairs = x_grad.iter_mut().zip(&output_grad[run.clone()]);
+            match self.statistics {
+                Statistics::Running => pairs.for_each(|(x_grad, &grad)| *x_grad = scale * grad),
+                Statistics::Batch => {
+                    let [x, mean, weight_grad, bias_grad] = [3, 4, 5, 6].map(|i| inputs[i].real());
+                    let slope = inverse * weight_grad[c] / count;
+                    let (offset, mean) = (bias_grad[c] / count, mean[c]);
+                    pairs.zip(&x[run]).for_each(|((x_grad, &grad), &x)| {
+                        *x_grad = scale * (grad - offset - (x - mean) * slope);
+                    });
+                }
+            }
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let channels = Channels::new(inputs[0].shape);
+        let n = inputs[0].shape.elements();
+        // For running statistics the last four bindings are not read, but something must be bound.
+        let order = match self.statistics {
+            Statistics::Batch => [0, 1, 2, 3, 4, 5, 6],
+            Statistics::Running => [0, 1, 2, 0, 1, 1, 1],
+        };
+        let mut bindings: Vec<_> = order.into_iter().map(Binding::Input).collect();
+        bindings.push(Binding::Output(0));
+        let is_batch = self.statistics == Statistics::Batch;
+        let launch = Launch::new(&SHADER, bindings)
+            .words(&[n, channels.channels, channels.plane, channels.count()])
+            .float(self.eps)
+            .constant("BATCH", f64::from(u8::from(is_batch)))
+            .elements(n, WORKGROUP);
+        Ok(vec![launch])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let operations = match self.statistics {
+            Statistics::Batch => 5,
+            Statistics::Running => 1,
+        };
+        Cost::new(
+            operations * inputs[0].shape.elements(),
+            inputs,
+            &inputs[..1],
+        )
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let of = |about, statistics, shape: Shape| {
+            let vector = |seed| normal([shape[1]], seed);
+            let variance = uniform([shape[1]], 0.1, 3.0, 2);
+            let mut inputs = vec![normal(shape, 1), variance, vector(3)];
+            if statistics == Statistics::Batch {
+                inputs.extend([normal(shape, 4), vector(5), vector(6), vector(7)]);
+            }
+            let eps = 1e-5;
+            Case::new(about, Self { eps, statistics }, inputs)
+        };
+        let (batch, running) = (Statistics::Batch, Statistics::Running);
+        vec![
+            of("images", batch, [2, 3, 5, 7].into()),
+            of("images, constants", running, [2, 3, 5, 7].into()),
+            of("vectors", batch, [17, 5].into()),
+            of("vectors, constants", running, [17, 5].into()),
+            of("one element a channel", batch, [1, 4, 1, 1].into()),
+            of("no channel", batch, [2, 0, 3].into()),
+            of("nothing", running, [0, 3, 2].into()),
+            of("one more than a workgroup", batch, [1, 1, 257].into()),
+        ]
+    }
+}

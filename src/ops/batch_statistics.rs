@@ -1,0 +1,231 @@
+//! The mean and the variance of every channel over a batch.
+//!
+//! **Definition.** With n = N·H·W elements a channel: mean[c] = Σ x[·, c, ·] / n, variance[c] = Σ (x[·, c, ·] − mean[c])² / n
+//! (the biased variance).
+//!
+//! **Shape.** x [N, C, …] with at least one element a channel; mean [C], variance [C].
+//!
+//! **Gradient.** ∂L/∂x = (∂L/∂mean + 2 ∂L/∂variance · (x − mean)) / n, see `batch_statistics_grad`. `batch_norm` with
+//! batch statistics does not come this way: its own rule includes the path through mean and variance.
+//!
+//! **Numerics.** Slices (on a device at least 4096 elements each, on the host the planes) are treated in two passes, mean
+//! before deviations, and joined by Chan's formula; so a mean far from 0 costs no digits of the variance beyond those
+//! that x itself lacks. Against two passes over the whole channel this adds, to first order in the error of a mean, at
+//! most that error's effect once more, and the depth of a mean's sum twice to that of the squares: the bound says so.
+//!
+//! **Cost.** Four operations an element; x is read from memory once, the second time from a cache; bound by memory.
+//!
+//! **Reference.** `torch.batch_norm_stats`; T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the
+//! sample variance", *The American Statistician* 37 (1983).
+
+use super::support::{Channels, lane_sums, normal};
+use crate::array::{Array, Spec};
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
+};
+use crate::real::{Real, Sum as _};
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "batch_statistics",
+    text: include_str!("../../shaders/batch_statistics.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+static COMBINE: Shader = Shader {
+    name: "batch_statistics.combine",
+    text: include_str!("../../shaders/batch_statistics.combine.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::REDUCE],
+};
+
+/// Mean and variance by channel, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics;
+
+/// The mean [C] and the biased variance [C] of x [N, C, …] over all axes but the second.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [mean, variance] = eval(|r| {
+///     let (mean, variance) = ops::batch_statistics(r.constant([[1.0, 5.0], [3.0, 5.0]]))?;
+///     Ok([mean, variance])
+/// })?;
+/// assert_eq!((mean, variance), ([2.0, 5.0].into(), [1.0, 0.0].into()));
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has fewer than two axes, or its channels have no elements.
+#[track_caller]
+pub fn batch_statistics<'g>(x: Tensor<'g>) -> Result<(Tensor<'g>, Tensor<'g>)> {
+    let outputs = x.recorder().apply(BatchStatistics, &[x])?;
+    Ok((outputs[0], outputs[1]))
+}
+
+impl Op for BatchStatistics {
+    const NAME: &'static str = "batch_statistics";
+    const INPUTS: &'static [&'static str] = &["x"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+    }
+
+    fn from_attributes(_attributes: &Attributes) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x] = expect_reals(Self::NAME, inputs)?;
+        let channels = Channels::of(Self::NAME, x)?;
+        if channels.count() == 0 {
+            return Err(Error::shape(format!(
+                "batch_statistics: a channel of x {x} has no elements"
+            )));
+        }
+        Ok(vec![Spec::real([channels.channels]); 2])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let (x, mean) = (call.inputs[0], call.outputs[0]);
+        let or_zero = |grad: Option<Tensor<'g>>| match grad {
+            Some(grad) => Ok(grad),
+            None => super::fill(x.recorder(), mean.shape(), 0.0),
+        };
+        let (mean_grad, variance_grad) = (or_zero(output_grads[0])?, or_zero(output_grads[1])?);
+        let x_grad = super::batch_statistics_grad(x, mean, mean_grad, variance_grad)?;
+        Ok(vec![Some(x_grad)])
+    }
+
+    fn pieces(&self, outputs: &[Spec]) -> usize {
+        outputs[0].shape.elements()
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let (x, count) = (inputs[0].real(), R::count(channels.count()));
+        // Beside the additions: division by a slice's length and multiplication by it.
+        let depth = channels.depth() + 6;
+        let [means, variances] = outputs else {
+            unreachable!("there are two outputs")
+        };
+        let results = means.real().iter_mut().zip(variances.real());
+        for ((mean, variance), channel) in results.zip(range) {
+            let elements = || channels.planes(channel).flat_map(|plane| &x[plane]);
+            let mut sum = R::sum(depth);
+            elements().for_each(|&x| sum.add(x));
+            *mean = sum.total() / count;
+            // The same number with its error counted once more: that of a slice's mean, see Numerics.
+            let centre = *mean + (*mean - *mean);
+            let mut squares = R::sum(3 * depth);
+            elements().for_each(|&x| squares.add((x - centre) * (x - centre)));
+            *variance = squares.total() / count;
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let channels = Channels::new(inputs[0].shape);
+        let x = inputs[0].real();
+        let [means, variances] = outputs else {
+            unreachable!("there are two outputs")
+        };
+        let run = channels.per_task();
+        let tasks = means
+            .real()
+            .chunks_mut(run)
+            .zip(variances.real().chunks_mut(run));
+        workers.each(tasks.enumerate(), |(task, (means, variances))| {
+            for (i, (mean, variance)) in means.iter_mut().zip(variances).enumerate() {
+                let moments = moments(x, &channels, task * run + i);
+                (*mean, *variance) = (moments.0 as f32, moments.1 as f32);
+            }
+        });
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let channels = Channels::new(inputs[0].shape);
+        let [mean, variance] = [Binding::Scratch(0), Binding::Scratch(1)];
+        let slices = Launch::new(&SHADER, [Binding::Input(0), mean, variance])
+            .groups(channels.channels * channels.slices().count);
+        let results = [mean, variance, Binding::Output(0), Binding::Output(1)];
+        let combine = Launch::new(&COMBINE, results).groups(channels.channels);
+        Ok(vec![channels.words(slices), channels.words(combine)])
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        let channels = Channels::new(inputs[0].shape);
+        match target {
+            Target::Gpu(_) => vec![channels.channels * channels.slices().count; 2],
+            Target::Reference | Target::Cpu { .. } => Vec::new(),
+        }
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        Cost::new(4 * inputs[0].shape.elements(), inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let far = |shape: [usize; 4], seed| {
+            let shifted: Vec<f32> = normal(shape, seed)
+                .to_f32()
+                .iter()
+                .map(|x| x + 1000.0)
+                .collect();
+            Array::new(shape, shifted).unwrap_or_else(|e| unreachable!("{e}"))
+        };
+        vec![
+            Case::new("images", Self, vec![normal([2, 3, 5, 7], 1)]),
+            Case::new("vectors", Self, vec![normal([17, 5], 2)]),
+            Case::new("one element a channel", Self, vec![normal([1, 4, 1, 1], 3)]),
+            Case::new("one channel", Self, vec![normal([3, 1, 13], 4)]),
+            Case::new("no channel", Self, vec![normal([2, 0, 3], 5)]),
+            Case::new("volumes", Self, vec![normal([2, 3, 2, 3, 4], 6)]),
+            Case::new("one more than a slice", Self, vec![normal([1, 2, 4097], 7)]),
+            Case::new(
+                "slices across samples",
+                Self,
+                vec![normal([3, 2, 53, 59], 8)],
+            ),
+            Case::new("a mean far from 0", Self, vec![far([4, 2, 40, 41], 9)]),
+            Case::new(
+                "more than 65,535 channels",
+                Self,
+                vec![normal([2, 65_537], 10)],
+            ),
+        ]
+    }
+}
+
+/// Mean and variance of one channel: two passes over each plane while it is in the cache, planes joined by Chan's formula.
+fn moments(x: &[f32], channels: &Channels, channel: usize) -> (f64, f64) {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for plane in channels.planes(channel) {
+        let plane = &x[plane];
+        let length = plane.len() as f64;
+        let [sum] = lane_sums(plane, plane, |x, _| [x]);
+        let own_mean = sum / length;
+        // Deviations are taken from the mean as f32 holds it; what that shifts is subtracted again.
+        let centre = own_mean as f32;
+        let [own_squares] = lane_sums(plane, plane, |x, _| [(x - centre) * (x - centre)]);
+        let rounding = own_mean - f64::from(centre);
+        let distance = own_mean - mean;
+        squares += own_squares - length * rounding * rounding
+            + distance * distance * count * length / (count + length);
+        count += length;
+        mean += distance * length / count;
+    }
+    (mean, (squares / count).max(0.0))
+}
