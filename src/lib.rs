@@ -9,12 +9,16 @@ pub mod conformance;
 pub mod data;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "cli")]
+pub mod explain;
 pub mod graph;
 pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod plan;
 pub mod real;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rng;
 pub mod shape;
 #[cfg(feature = "cli")]
