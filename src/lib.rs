@@ -7,12 +7,16 @@ pub mod conformance;
 pub mod data;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "cli")]
+pub mod explain;
 pub mod graph;
 pub mod metrics;
 pub mod ops;
 pub mod plan;
 pub mod product;
 pub mod real;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rng;
 pub mod shape;
 pub mod workers;

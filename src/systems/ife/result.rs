@@ -1,5 +1,6 @@
 //! What a run has to tell: plain structs that the command line prints and the report shows.
 
+use crate::data::gel_table::CLASSES;
 use serde::{Deserialize, Serialize};
 
 /// A number with the ends of its 95 % interval; `None` where it is not defined (no positives, an absent class).
@@ -147,6 +148,16 @@ pub struct RunReport {
     pub data: String,
 }
 
+/// Names of the nine classes.
+pub const CLASS_NAMES: [&str; CLASSES.len()] = {
+    let mut names = [""; CLASSES.len()];
+    let mut class = 0;
+    while class < names.len() {
+        names[class] = CLASSES[class].0;
+        class += 1;
+    }
+    names
+};
 /// Names of the heavy chain's classes.
 pub const HEAVY_NAMES: [&str; 4] = ["none", "G", "A", "M"];
 /// Names of the light chain's classes.

@@ -1,0 +1,26 @@
+//! Results for people and programs: self-contained HTML pages, tables for the terminal, CSV and JSON.
+//!
+//! Numbers are computed elsewhere; this folder turns result structs into text. The pages are templates
+//! (`run.html`, `explain.html`) with their shared parts (`parts.html`, `style.css`), compiled into the program;
+//! everything that comes from outside is escaped by the template engine.
+
+mod chart;
+mod evaluation;
+mod example;
+mod explain_page;
+mod format;
+mod history;
+mod html;
+mod page;
+mod png;
+#[cfg(test)]
+mod samples;
+mod table;
+mod text;
+
+pub use explain_page::explain_html;
+pub use html::run_html;
+pub use png::encode_png;
+pub use text::{
+    evaluation_json, evaluation_text, predictions_csv, predictions_json, predictions_text,
+};
