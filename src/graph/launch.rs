@@ -27,6 +27,8 @@ pub mod library {
     pub const EXP_REMAINDER: &str = include_str!("../../shaders/lib/exp_remainder.wgsl");
     /// The first of the largest values in a workgroup.
     pub const FIRST_MAX: &str = include_str!("../../shaders/lib/first_max.wgsl");
+    /// The lengths of a convolution.
+    pub const CONVOLUTION: &str = include_str!("../../shaders/lib/convolution.wgsl");
     /// Linear indices over two-dimensional grids, and walking strided shapes.
     pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
     /// ln(1 + x), accurate for small x.

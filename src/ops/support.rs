@@ -1,5 +1,7 @@
 //! What several rooms share: element-by-element formulas with broadcasting, the geometry of reductions, test inputs.
 
+pub(super) mod convolution;
+
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::graph::{Binding, Launch, Shader, Tensor, View, ViewMut};

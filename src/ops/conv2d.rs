@@ -1,0 +1,288 @@
+//! The two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+//!
+//! **Definition.** y[n, k, i, j] = Σ over c, r, s of x[n, c′, i·stride + r·dilation − padding, j·…] · weight[k, c, r, s],
+//! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to.
+//!
+//! **Shape.** x [N, C, H, W] and weight [K, C/groups, R, S] give y [N, K, H′, W′] with
+//! H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
+//!
+//! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`.
+//!
+//! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
+//!
+//! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
+//! multiplies it; a device computes tiles of 64 maps × 64 positions and unfolds on the way.
+//!
+//! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
+//! for Document Processing*, 2006.
+
+use super::support::convolution::{Cut, Geometry, Planes};
+use super::support::normal;
+use crate::array::Spec;
+use crate::error::Result;
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
+};
+use crate::product::Matrix;
+use crate::real::{Real, Sum as _};
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "conv2d",
+    text: include_str!("../../shaders/conv2d.wgsl"),
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::TILE,
+        library::CONVOLUTION,
+    ],
+};
+
+/// A convolution: how the window moves. See the room's documentation. Pairs are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Rows and columns from one position of the window to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns of nothing around x.
+    pub padding: [usize; 2],
+    /// Rows and columns from one tap of the window to the next.
+    pub dilation: [usize; 2],
+    /// Into how many groups the channels of x and y are cut; each sees its own only.
+    pub groups: usize,
+}
+
+impl Default for Conv2d {
+    /// Stride 1, no padding, no dilation, one group.
+    fn default() -> Self {
+        Self {
+            stride: [1; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        }
+    }
+}
+
+/// The convolution of x `[N, C, H, W]` with weight `[K, C/groups, R, S]`.
+///
+/// ```
+/// # use axenic::{eval, ops::{self, Conv2d}};
+/// let [y] = eval(|r| {
+///     let (x, weight) = (r.constant([[[[1.0, 2.0, 3.0]]]]), r.constant([[[[10.0, 1.0]]]]));
+///     Ok([ops::conv2d(x, weight, Conv2d::default())?])
+/// })?;
+/// assert_eq!(y, [[[[12.0, 23.0]]]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// The channels do not fit, the window is larger than the padded input, or an attribute is out of range.
+#[track_caller]
+pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Tensor<'g>> {
+    x.recorder().apply_one(conv, &[x, weight])
+}
+
+impl Conv2d {
+    fn geometry(&self, x: Spec, weight: Spec) -> Result<Geometry> {
+        Geometry::new(Self::NAME, self, x.shape, weight.shape)
+    }
+
+    /// The geometry, where the shape rule has accepted it.
+    fn known(&self, inputs: &[View<impl Real>]) -> Geometry {
+        Geometry::new(Self::NAME, self, inputs[0].shape, inputs[1].shape)
+            .unwrap_or_else(|e| unreachable!("{e}"))
+    }
+}
+
+/// How the host cuts y, and the scratch memory of a worker: panel, then sums.
+fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
+    let unfold = geometry.unfold();
+    let tile = unfold.rows_per_tile();
+    let cut = Cut::new(
+        geometry.images,
+        [geometry.groups, geometry.maps],
+        geometry.output,
+        [1, 1],
+        tile,
+    );
+    let sums = cut.block * tile * geometry.output[1];
+    (cut, [unfold.panel(geometry.channels), sums])
+}
+
+impl Op for Conv2d {
+    const NAME: &'static str = "conv2d";
+    const INPUTS: &'static [&'static str] = &["x", "weight"];
+
+    fn attributes(&self) -> Attributes {
+        Attributes::none()
+            .with("stride", self.stride.as_slice())
+            .with("padding", self.padding.as_slice())
+            .with("dilation", self.dilation.as_slice())
+            .with("groups", self.groups)
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        Ok(Self {
+            stride: attributes.pair("stride", [1; 2])?,
+            padding: attributes.pair("padding", [0; 2])?,
+            dilation: attributes.pair("dilation", [1; 2])?,
+            groups: attributes.int("groups", 1)?,
+        })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x, weight] = expect_reals(Self::NAME, inputs)?;
+        let geometry = Geometry::new(Self::NAME, self, x, weight)?;
+        Ok(vec![Spec::real(geometry.y()?)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None, None]);
+        };
+        let (x, weight) = (call.inputs[0], call.inputs[1]);
+        let (size, kernel) = (x.shape(), weight.shape());
+        Ok(vec![
+            Some(super::conv2d_input_grad(
+                grad,
+                weight,
+                *self,
+                [size[2], size[3]],
+            )?),
+            Some(super::conv2d_weight_grad(
+                x,
+                grad,
+                *self,
+                [kernel[2], kernel[3]],
+            )?),
+        ])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let geometry = self.known(inputs);
+        let Geometry {
+            groups,
+            channels,
+            maps,
+            input,
+            kernel,
+            output,
+            ..
+        } = geometry;
+        let (x, weight) = (inputs[0].real(), inputs[1].real());
+        for (y, index) in outputs[0].real().iter_mut().zip(range) {
+            let (j, i) = (index % output[1], index / output[1] % output[0]);
+            let plane = index / (output[0] * output[1]);
+            let (n, k) = (plane / (groups * maps), plane % (groups * maps));
+            let mut sum = R::sum(channels * geometry.taps());
+            for c in 0..channels {
+                let x_plane = (n * groups + k / maps) * channels + c;
+                for r in 0..kernel[0] {
+                    let Some(row) = geometry.seen(0, i, r) else {
+                        continue;
+                    };
+                    for s in 0..kernel[1] {
+                        let Some(column) = geometry.seen(1, j, s) else {
+                            continue;
+                        };
+                        let tap = ((k * channels + c) * kernel[0] + r) * kernel[1] + s;
+                        sum.add(x[(x_plane * input[0] + row) * input[1] + column] * weight[tap]);
+                    }
+                }
+            }
+            *y = sum.total();
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let geometry = self.known(inputs);
+        let Geometry {
+            groups,
+            channels,
+            maps,
+            ..
+        } = geometry;
+        let (cut, [panel, _]) = cut(&geometry);
+        let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
+        let (x, weight) = (inputs[0].real(), inputs[1].real());
+        let pieces = cut.pieces(outputs[0].real());
+        workers.each_with_panel(scratch[0], pieces, |mut piece, memory| {
+            let (panel, sums) = memory.split_at_mut(panel);
+            let width = piece.units.len() * geometry.output[1];
+            let mut done = piece.planes.start;
+            // A block lies within one group, or takes whole groups.
+            while done < piece.planes.end {
+                let group = done / maps;
+                let next = ((group + 1) * maps).min(piece.planes.end);
+                let planes = Planes {
+                    elements: x,
+                    all: groups * channels,
+                    first: group * channels,
+                    count: channels,
+                };
+                let weights = (next - done, Matrix::rows(&weight[done * depth..], depth));
+                let sums = &mut sums[(done - piece.planes.start) * width..];
+                unfold.multiply(weights, planes, piece.units.clone(), panel, sums);
+                done = next;
+            }
+            piece.write(&cut, [0, 0], sums);
+        });
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        match (target, self.geometry(inputs[0], inputs[1])) {
+            (Target::Cpu { threads }, Ok(geometry)) => {
+                vec![threads * cut(&geometry).1.iter().sum::<usize>()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let geometry = self.geometry(inputs[0], inputs[1])?;
+        let Geometry {
+            images,
+            groups,
+            maps,
+            output,
+            ..
+        } = geometry;
+        let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        let tiles = maps.div_ceil(64) * (images * output[0] * output[1]).div_ceil(64);
+        Ok(vec![
+            geometry
+                .describe(Launch::new(&SHADER, bindings))
+                .groups(groups * tiles),
+        ])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        let flops = self
+            .geometry(inputs[0], inputs[1])
+            .map_or(0, |geometry| geometry.flops());
+        Cost::new(flops, inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let cases = super::support::convolution::cases();
+        let case = |(about, conv, geometry): (_, _, Geometry)| {
+            let (x, weight) = (geometry.x(), geometry.weight());
+            let inputs = x.and_then(|x| Ok(vec![normal(x, 1), normal(weight?, 2)]));
+            Case::new(about, conv, inputs.unwrap_or_else(|e| unreachable!("{e}")))
+        };
+        cases.into_iter().map(case).collect()
+    }
+}

@@ -1,0 +1,482 @@
+//! The gradient of a convolution with respect to its weight.
+//!
+//! **Definition.** weight_grad[k, c, r, s] = Σ over n, i, j of output_grad[n, k, i, j] · x[n, c′, i·stride + r·dilation −
+//! padding, j·…], where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to.
+//!
+//! **Shape.** x [N, C, H, W] and output_grad [N, K, H′, W′] give [K, C/groups, R, S], where the attribute `kernel_size` is
+//! (R, S): several windows have the same H′.
+//!
+//! **Gradient.** The operation is linear in both inputs: with respect to x it is `conv2d_input_grad`, with respect to
+//! output_grad it is `conv2d`.
+//!
+//! **Numerics.** The N·H′·W′ products of one element are added in an order that depends on the executor: in several parts
+//! that are cut by the shapes alone, then the parts in order.
+//!
+//! **Cost.** As many operations as the convolution.
+//!
+//! **Reference.** `torch.nn.grad.conv2d_weight`.
+
+use super::Conv2d;
+use super::support::convolution::{Geometry, Planes, Unfold};
+use super::support::{WORKGROUP, normal};
+use crate::array::Spec;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
+};
+use crate::product::{Accumulate, Matrix, MatrixMut, product};
+use crate::real::{Real, Sum as _};
+use crate::shape::Shape;
+use crate::workers::Workers;
+use std::ops::Range;
+
+static SHADER: Shader = Shader {
+    name: "conv2d_weight_grad",
+    text: include_str!("../../shaders/conv2d_weight_grad.wgsl"),
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::TILE,
+        library::CONVOLUTION,
+    ],
+};
+
+static COMBINE: Shader = Shader {
+    name: "conv2d_weight_grad.combine",
+    text: include_str!("../../shaders/conv2d_weight_grad.combine.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
+
+/// The columns of the weight, channels times taps, that a piece of work on the host computes.
+const COLUMNS: usize = 288;
+/// The pieces of work that the host makes at least, if the sum is long enough.
+const PIECES: usize = 16;
+/// The most elements of partial sums.
+const PARTIAL_SUMS: usize = 12 << 20;
+/// The workgroups that keep a device busy.
+const BUSY: usize = 512;
+
+/// The gradient of [`Conv2d`] with respect to the weight, see the room's documentation.
+#[derive(Clone, Debug)]
+pub struct Conv2dWeightGrad {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// Height and width of the window.
+    pub kernel_size: [usize; 2],
+}
+
+/// The gradient of `conv2d(x, weight, conv)` with respect to the weight, whose window has `kernel_size` rows and columns.
+///
+/// ```
+/// # use axenic::{eval, ops::{self, Conv2d}};
+/// let [weight_grad] = eval(|r| {
+///     let (x, grad) = (r.constant([[[[1.0, 2.0, 3.0]]]]), r.constant([[[[10.0, 1.0]]]]));
+///     Ok([ops::conv2d_weight_grad(x, grad, Conv2d::default(), [1, 2])?])
+/// })?;
+/// assert_eq!(weight_grad, [[[[12.0, 23.0]]]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// `output_grad` is not of the shape that the convolution gives.
+#[track_caller]
+pub fn conv2d_weight_grad<'g>(
+    x: Tensor<'g>,
+    output_grad: Tensor<'g>,
+    conv: Conv2d,
+    kernel_size: [usize; 2],
+) -> Result<Tensor<'g>> {
+    x.recorder()
+        .apply_one(Conv2dWeightGrad { conv, kernel_size }, &[x, output_grad])
+}
+
+impl Conv2dWeightGrad {
+    fn geometry(&self, x: Shape, output_grad: Shape) -> Result<Geometry> {
+        if x.len() != 4 || output_grad.len() != 4 {
+            return Err(Error::shape(format!(
+                "conv2d_weight_grad: x {x} and output_grad {output_grad} need four axes each"
+            )));
+        }
+        let groups = self.conv.groups.max(1);
+        let weight = Shape::new(&[
+            output_grad[1],
+            x[1] / groups,
+            self.kernel_size[0],
+            self.kernel_size[1],
+        ])?;
+        let geometry = Geometry::new(Self::NAME, &self.conv, x, weight)?;
+        let y = geometry.y()?;
+        if y != output_grad {
+            return Err(Error::shape(format!(
+                "conv2d_weight_grad: the convolution of {x} with {weight} gives {y}, output_grad is {output_grad}"
+            )));
+        }
+        Ok(geometry)
+    }
+
+    /// The geometry, where the shape rule has accepted it.
+    fn known(&self, inputs: &[View<impl Real>]) -> Geometry {
+        self.geometry(inputs[0].shape, inputs[1].shape)
+            .unwrap_or_else(|e| unreachable!("{e}"))
+    }
+}
+
+/// How the host cuts the work: into parts of the sum, times blocks of channels of each group.
+struct Cut {
+    unfold: Unfold,
+    /// Rows of positions of a panel.
+    tile: usize,
+    /// Rows of positions of a part of the sum, a multiple of `tile`.
+    rows: usize,
+    parts: usize,
+    /// Channels of a block.
+    block: usize,
+    blocks: usize,
+    /// Elements of a piece: maps × channels of a block × taps.
+    piece: usize,
+}
+
+impl Cut {
+    fn new(geometry: &Geometry) -> Self {
+        let unfold = geometry.unfold();
+        let Geometry {
+            groups,
+            channels,
+            maps,
+            ..
+        } = *geometry;
+        let tile = unfold.rows_per_tile();
+        let block = (COLUMNS / geometry.taps())
+            .clamp(1, channels.max(1))
+            .min(unfold.planes_per_panel(channels));
+        let blocks = channels.div_ceil(block);
+        let piece = maps * block * geometry.taps();
+        let tiles = (geometry.images * geometry.output[0]).div_ceil(tile);
+        let wanted = PIECES.div_ceil((groups * blocks).max(1));
+        let most = PARTIAL_SUMS / (groups * blocks * piece).max(1);
+        let tiles_per_part = tiles.div_ceil(wanted.min(most).max(1)).max(1);
+        let parts = tiles.div_ceil(tiles_per_part).max(1);
+        Self {
+            unfold,
+            tile,
+            rows: tiles_per_part * tile,
+            parts,
+            block,
+            blocks,
+            piece,
+        }
+    }
+
+    /// The scratch memory of a worker: the panel, then output_grad at the same positions.
+    fn memory(&self, geometry: &Geometry) -> [usize; 2] {
+        let width = self.tile * geometry.output[1];
+        [self.block * geometry.taps() * width, geometry.maps * width]
+    }
+
+    /// Computes the piece number `index` of the sum.
+    fn compute(
+        &self,
+        geometry: &Geometry,
+        [x, output_grad]: [&[f32]; 2],
+        index: usize,
+        sums: &mut [f32],
+        memory: &mut [f32],
+    ) {
+        let Geometry {
+            groups,
+            channels,
+            maps,
+            ..
+        } = *geometry;
+        let (block, group) = (index % self.blocks, index / self.blocks % groups);
+        let part = index / self.blocks / groups;
+        let first = block * self.block;
+        let planes = Planes {
+            elements: x,
+            all: groups * channels,
+            first: group * channels + first,
+            count: self.block.min(channels - first),
+        };
+        let columns = planes.count * geometry.taps();
+        let (panel, grads) = memory.split_at_mut(self.memory(geometry)[0]);
+        let all = geometry.images * geometry.output[0];
+        let rows = part * self.rows..((part + 1) * self.rows).min(all);
+        if rows.is_empty() {
+            sums.fill(0.0);
+        }
+        for start in rows.clone().step_by(self.tile) {
+            let tile = start..(start + self.tile).min(rows.end);
+            let width = tile.len() * geometry.output[1];
+            self.unfold.fill(planes, tile.clone(), panel);
+            gather(geometry, output_grad, group, tile, grads);
+            let accumulate = if start == rows.start {
+                Accumulate::Overwrite
+            } else {
+                Accumulate::Add
+            };
+            let (grads, panel) = (Matrix::rows(grads, width), Matrix::columns(panel, width));
+            product(
+                [maps, columns, width],
+                grads,
+                panel,
+                MatrixMut::rows(sums, columns),
+                accumulate,
+            );
+        }
+    }
+}
+
+/// Copies the maps of a group at the rows of positions `rows`, counted across images: one row for each map.
+fn gather(
+    geometry: &Geometry,
+    output_grad: &[f32],
+    group: usize,
+    rows: Range<usize>,
+    grads: &mut [f32],
+) {
+    let Geometry {
+        groups,
+        maps,
+        output: [height, width],
+        ..
+    } = *geometry;
+    let lines = grads.chunks_exact_mut(rows.len() * width).take(maps);
+    for (k, line) in lines.enumerate() {
+        let (mut at, mut rest) = (rows.start, line);
+        while at < rows.end {
+            let image = at / height;
+            let next = ((image + 1) * height).min(rows.end);
+            let (run, after) = rest.split_at_mut((next - at) * width);
+            let start =
+                ((image * groups + group) * maps + k) * height * width + at % height * width;
+            run.copy_from_slice(&output_grad[start..start + run.len()]);
+            (rest, at) = (after, next);
+        }
+    }
+}
+
+impl Op for Conv2dWeightGrad {
+    const NAME: &'static str = "conv2d_weight_grad";
+    const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+
+    fn attributes(&self) -> Attributes {
+        self.conv
+            .attributes()
+            .with("kernel_size", self.kernel_size.as_slice())
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        Ok(Self {
+            conv: Conv2d::from_attributes(attributes)?,
+            kernel_size: attributes.pair("kernel_size", [1; 2])?,
+        })
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [x, output_grad] = expect_reals(Self::NAME, inputs)?;
+        Ok(vec![Spec::real(self.geometry(x, output_grad)?.weight()?)])
+    }
+
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(weight) = output_grads[0] else {
+            return Ok(vec![None, None]);
+        };
+        let (x, output_grad) = (call.inputs[0], call.inputs[1]);
+        let size = x.shape();
+        Ok(vec![
+            Some(super::conv2d_input_grad(
+                output_grad,
+                weight,
+                self.conv,
+                [size[2], size[3]],
+            )?),
+            Some(super::conv2d(x, weight, self.conv)?),
+        ])
+    }
+
+    fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
+        let geometry = self.known(inputs);
+        let Geometry {
+            images,
+            groups,
+            channels,
+            maps,
+            input,
+            kernel,
+            output,
+            ..
+        } = geometry;
+        let (x, output_grad) = (inputs[0].real(), inputs[1].real());
+        for (weight_grad, index) in outputs[0].real().iter_mut().zip(range) {
+            let (s, r) = (index % kernel[1], index / kernel[1] % kernel[0]);
+            let (c, k) = (
+                index / geometry.taps() % channels,
+                index / geometry.taps() / channels,
+            );
+            let mut sum = R::sum(images * output[0] * output[1]);
+            for n in 0..images {
+                let x_plane = (n * groups + k / maps) * channels + c;
+                let y_plane = n * groups * maps + k;
+                for i in 0..output[0] {
+                    let Some(row) = geometry.seen(0, i, r) else {
+                        continue;
+                    };
+                    for j in 0..output[1] {
+                        let Some(column) = geometry.seen(1, j, s) else {
+                            continue;
+                        };
+                        let position = (y_plane * output[0] + i) * output[1] + j;
+                        sum.add(
+                            output_grad[position]
+                                * x[(x_plane * input[0] + row) * input[1] + column],
+                        );
+                    }
+                }
+            }
+            *weight_grad = sum.total();
+        }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let geometry = self.known(inputs);
+        let Geometry {
+            groups,
+            channels,
+            maps,
+            ..
+        } = geometry;
+        let cut = Cut::new(&geometry);
+        let weight_grad = outputs[0].real();
+        if weight_grad.is_empty() {
+            return;
+        }
+        let [memory, partial] = scratch else {
+            unreachable!("two buffers")
+        };
+        let operands = [inputs[0].real(), inputs[1].real()];
+        workers.each_with_panel(
+            memory,
+            partial.chunks_exact_mut(cut.piece).enumerate(),
+            |(index, sums), memory| {
+                cut.compute(&geometry, operands, index, sums, memory);
+            },
+        );
+        let partial = &**partial;
+        let row = channels * geometry.taps();
+        workers.each_chunk(weight_grad, row, |k, row| {
+            for (block, to) in row.chunks_mut(cut.block * geometry.taps()).enumerate() {
+                for part in 0..cut.parts {
+                    let piece = (part * groups + k / maps) * cut.blocks + block;
+                    let start = piece * cut.piece + k % maps * to.len();
+                    let from = &partial[start..start + to.len()];
+                    if part == 0 {
+                        to.copy_from_slice(from);
+                    } else {
+                        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                    }
+                }
+            }
+        });
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        let Ok(geometry) = self.geometry(inputs[0].shape, inputs[1].shape) else {
+            return Vec::new();
+        };
+        match target {
+            Target::Cpu { threads } => {
+                let cut = Cut::new(&geometry);
+                let memory: usize = cut.memory(&geometry).iter().sum();
+                vec![
+                    threads * memory,
+                    cut.parts * geometry.groups * cut.blocks * cut.piece,
+                ]
+            }
+            Target::Gpu(_) => {
+                vec![
+                    device_parts(&geometry)
+                        * geometry.groups
+                        * geometry.maps
+                        * geometry.channels
+                        * geometry.taps(),
+                ]
+            }
+            Target::Reference => Vec::new(),
+        }
+    }
+
+    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+        let geometry = self.geometry(inputs[0].shape, inputs[1].shape)?;
+        let parts = device_parts(&geometry);
+        let (tiles, depth) = device_tiles(&geometry);
+        let per_part = depth.div_ceil(parts).next_multiple_of(16);
+        let partial = Launch::new(
+            &SHADER,
+            [Binding::Input(0), Binding::Input(1), Binding::Scratch(0)],
+        );
+        let partial = geometry
+            .describe(partial)
+            .words(&[parts, per_part])
+            .constant("TILE_B_BY_DEPTH", 1.0);
+        let count = geometry.weight()?.elements();
+        let combine = Launch::new(&COMBINE, [Binding::Output(0), Binding::Scratch(0)]);
+        Ok(vec![
+            partial.groups(parts * tiles),
+            combine.words(&[parts, count]).elements(count, WORKGROUP),
+        ])
+    }
+
+    fn cost(&self, inputs: &[Spec]) -> Cost {
+        let outputs = self.outputs(inputs).unwrap_or_default();
+        let flops = self
+            .geometry(inputs[0].shape, inputs[1].shape)
+            .map_or(0, |geometry| geometry.flops());
+        Cost::new(flops, inputs, &outputs)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let cases = super::support::convolution::cases();
+        let case = |(about, conv, geometry): (_, _, Geometry)| {
+            let (x, y) = (geometry.x(), geometry.y());
+            let inputs = x.and_then(|x| Ok(vec![normal(x, 1), normal(y?, 2)]));
+            let op = Self {
+                conv,
+                kernel_size: geometry.kernel,
+            };
+            Case::new(about, op, inputs.unwrap_or_else(|e| unreachable!("{e}")))
+        };
+        cases.into_iter().map(case).collect()
+    }
+}
+
+/// The tiles of results on a device, and the terms of each sum.
+fn device_tiles(geometry: &Geometry) -> (usize, usize) {
+    let columns = geometry.channels * geometry.taps();
+    let tiles = geometry.groups * geometry.maps.div_ceil(64) * columns.div_ceil(64);
+    (
+        tiles,
+        geometry.images * geometry.output[0] * geometry.output[1],
+    )
+}
+
+/// The parts into which a device cuts the sum: many where there are few tiles of results, none shorter than 256 terms.
+fn device_parts(geometry: &Geometry) -> usize {
+    let (tiles, depth) = device_tiles(geometry);
+    let most = PARTIAL_SUMS
+        / (geometry.groups * geometry.maps * geometry.channels * geometry.taps()).max(1);
+    BUSY.div_ceil(tiles.max(1))
+        .min(depth / 256)
+        .min(most)
+        .max(1)
+}
