@@ -131,7 +131,7 @@ impl Op for LogSoftmax {
             case("nothing", 1, [0, 3].into(), 17),
             case("empty rows", 1, [3, 0].into(), 19),
             case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 20_011].into(), 23),
+            case("a very long row", 1, [1, 10_007].into(), 23),
             Case::new(
                 "far apart",
                 Self { axis: 1 },
@@ -140,7 +140,7 @@ impl Op for LogSoftmax {
             Case::new(
                 "far from zero",
                 Self { axis: 0 },
-                vec![uniform([17], 1e6, 1.000_01e6, 34)],
+                vec![uniform([17], -101.0, -100.0, 34)],
             ),
         ]
     }

@@ -170,7 +170,7 @@ impl Op for Select {
                 vec![
                     indices([2, 1, 1, 1, 3, 1], 2, 19),
                     normal([2, 1, 2, 1, 3, 1], 20),
-                    normal([2, 2], 21),
+                    normal([3, 2], 21),
                 ],
             ),
         ]

