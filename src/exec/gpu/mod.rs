@@ -184,3 +184,96 @@ impl Executor for Gpu {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Binding, Graph, Launch, Shader};
+    use crate::ops;
+
+    /// `None` on a machine without any adapter; whether that is a failure is said by the suites in `tests/`.
+    fn gpu() -> Option<Gpu> {
+        Gpu::new(&Choice::Any).ok()
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error_from_then_on() {
+        let Some(mut gpu) = gpu() else { return };
+        let graph = Graph::record(|r| {
+            let x = r.input("x", Spec::real([2]))?;
+            r.output("y", ops::relu(x)?)
+        });
+        let graph = Arc::new(graph.expect("it can be recorded"));
+        let plan = Arc::new(Plan::new(graph, gpu.target()).expect("it can be planned"));
+        let prepared = gpu.prepare(plan.clone()).expect("it can be prepared");
+        let x = Array::from([1.0, -1.0]);
+        gpu.run(prepared, &[("x", &x)], None).expect("it runs");
+        gpu.device.device.destroy();
+        let errors = [
+            gpu.run(prepared, &[("x", &x)], None).map(|_| ()),
+            gpu.run(prepared, &[("x", &x)], None).map(|_| ()),
+            gpu.prepare(plan).map(|_| ()),
+        ];
+        for error in errors {
+            let error = error.expect_err("the device is gone");
+            assert!(error.is_device());
+            assert!(
+                error.to_string().contains("the device was lost: "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shader_that_is_refused_is_named() {
+        static WRONG: Shader = Shader {
+            name: "wrong",
+            text: "@compute @workgroup_size(1) fn main() { return 1; }",
+            uses: &[],
+        };
+        static OTHER: Shader = Shader {
+            name: "other",
+            text: "@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+                   @compute @workgroup_size(1) fn main() { y[0] = 1.0; }",
+            uses: &[],
+        };
+        let Some(mut gpu) = gpu() else { return };
+        let launch = Launch::new(&WRONG, []);
+        let error = gpu.pipelines.get(&gpu.device, &launch).err();
+        let text = error.expect("it is refused").to_string();
+        assert!(
+            text.starts_with("the shader wrong: the device refuses: "),
+            "{text}"
+        );
+        // Bound read-only, but written.
+        let launch = Launch::new(&OTHER, [Binding::Input(0)]);
+        let error = gpu.pipelines.get(&gpu.device, &launch).err();
+        let text = error.expect("it is refused").to_string();
+        assert!(
+            text.starts_with("the shader other: the device refuses: "),
+            "{text}"
+        );
+        assert!(!text.contains('\n'), "{text}");
+        let launch = Launch::new(&OTHER, [Binding::Output(0)]);
+        gpu.pipelines.get(&gpu.device, &launch).expect("it fits");
+    }
+
+    #[test]
+    fn a_buffer_beyond_the_device_is_an_error() {
+        let Some(gpu) = gpu() else { return };
+        memory::buffer(&gpu.device, 1 << 50);
+        let error = gpu.device.check().expect_err("it is refused");
+        assert!(error.is_device());
+        gpu.device.check().expect("an error is told once");
+    }
+
+    #[test]
+    fn an_unknown_adapter_is_an_error_that_lists_those_there_are() {
+        let error = Gpu::new(&Choice::Named("no such device".to_string())).err();
+        let text = error.expect("there is none").to_string();
+        match Gpu::adapters().first() {
+            Some(adapter) => assert!(text.contains(&adapter.name), "{text}"),
+            None => assert!(text.starts_with("no adapter was found"), "{text}"),
+        }
+    }
+}
