@@ -1,7 +1,74 @@
-//! Axenic.
+//! # Axenic: a numerical engine in which every operation can be read
+//!
+//! A minimal automatic-differentiation tensor library with hand-written WGSL compute shaders, and medical image
+//! classifiers built on it. What is read is what runs: shaders are plain WGSL, nothing is generated or rewritten.
+//!
+//! ## The way of a computation
+//!
+//! ```text
+//!  models, nn      record        graph           derive       plan           run      exec
+//!  (functions) ─────────────▶  Graph: nodes ─────────────▶  Plan: order, ──────────▶  reference  f64, host
+//!                    ▲         with shapes,                 slots, peak               cpu        f32, host, fast
+//!         autodiff ──┘         paths, places                bytes, cost               gpu        f32, wgpu
+//! ```
+//!
+//! 1. **Record.** A model is a function that takes a [`graph::Recorder`] and applies operations; every shape is checked as
+//!    it is recorded, and every node remembers the line of the model that asked for it. [`autodiff`] adds the gradient as
+//!    more nodes of the same graph, an optimiser adds the update. The result, a [`graph::Graph`], is a value: it can be
+//!    printed, counted, hashed and compared before a number flows.
+//! 2. **Plan.** A [`plan::Plan`] fixes the order and assigns every value a slot; its peak memory is exact.
+//! 3. **Run.** An [`exec::Executor`] runs plans. Any two can be run in step and compared ([`exec::compare`]).
+//! 4. **Prove.** [`conformance`] computes every node of a run again in arithmetic that carries its own error bound
+//!    ([`real::Bounded`]), from that node's own inputs, and says which node, if any, is off.
+//!
+//! The first line that prints numbers:
+//!
+//! ```
+//! use axenic::{eval, ops};
+//! let [p] = eval(|r| Ok([ops::softmax(r.constant([1.0, 2.0, 3.0]), 0, 1.0)?]))?;
+//! println!("{:?}", p.to_f64());
+//! # axenic::Result::Ok(())
+//! ```
+//!
+//! ## The rooms
+//!
+//! Everything about one operation is in one file of [`ops`] and its shader beside it in `shaders/`: mathematics, shape
+//! rule, gradient rule, host formula, launches, cost, test cases. The contract is [`graph::Op`].
+//!
+//! | module | what it is | may import |
+//! | --- | --- | --- |
+//! | [`error`] [`shape`] [`mod@array`] [`real`] [`rng`] [`workers`] [`product`] | host basics | each other |
+//! | [`graph`] | the computation as a value, and the contract of an operation | basics |
+//! | [`ops`] | the operations, a room each | graph |
+//! | [`autodiff`] | from a graph to its gradient | graph, ops |
+//! | [`plan`] | order, slots, memory | graph |
+//! | [`exec`] | three executors behind one trait; only `exec::gpu` names wgpu | graph, plan |
+//! | [`nn`] | layers that record | graph, ops |
+//! | [`mod@metrics`] `data` | scores; images and tables on disk | basics |
+//! | `train` | optimisers, weights and their files | the engine, data, metrics |
+//! | `systems` | the classifiers | everything above |
+//! | `explain` `report` | overlays; text, CSV and HTML | results |
+//! | [`conformance`] | is an executor right? | ops, autodiff, plan, exec |
+//! | `cli` | the program | everything; nobody imports it |
+//!
+//! `tests/layering.rs` checks the table. `workers` (the host's cores, as operations see them) and `product` (the f32
+//! matrix product) stand among the basics because the rooms' fast host versions need them: rooms state how their work is
+//! cut, and never start a thread.
+//!
+//! ## Letters
+//!
+//! N batch, C channels, H W height and width, K output channels, T tokens, D embedding, G groups. `[N, C, H, W]` in a
+//! comment is a shape. A *shader* is device code, a *launch* one run of it; *kernel* means a convolution's window.
+//!
+//! ## Features
+//!
+//! `gpu` (the wgpu executor) and `cli` (the program, the data readers, the systems) are on by default. Without them the
+//! library is the engine, the layers and the host executors.
 
 pub mod array;
 pub mod autodiff;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod conformance;
 #[cfg(feature = "cli")]
 pub mod data;
@@ -11,6 +78,7 @@ pub mod exec;
 pub mod explain;
 pub mod graph;
 pub mod metrics;
+pub mod nn;
 pub mod ops;
 pub mod plan;
 pub mod product;
@@ -19,6 +87,10 @@ pub mod real;
 pub mod report;
 pub mod rng;
 pub mod shape;
+#[cfg(feature = "cli")]
+pub mod systems;
+#[cfg(feature = "cli")]
+pub mod train;
 pub mod workers;
 
 pub use array::Array;

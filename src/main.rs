@@ -1,2 +1,5 @@
-//! Axenic.
-fn main() {}
+//! The `axenic` program.
+
+fn main() -> std::process::ExitCode {
+    axenic::cli::main()
+}

@@ -119,12 +119,12 @@ rooms! {
     broadcast: Broadcast => broadcast;
     clip_factor: ClipFactor => clip_factor;
     concat: Concat => concat;
-    cross_entropy: CrossEntropy => cross_entropy;
-    cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
-    div: Div => div;
     conv2d: Conv2d => conv2d;
     conv2d_input_grad: Conv2dInputGrad => conv2d_input_grad;
     conv2d_weight_grad: Conv2dWeightGrad => conv2d_weight_grad;
+    cross_entropy: CrossEntropy => cross_entropy;
+    cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
+    div: Div => div;
     fill: Fill => fill;
     js_divergence: JsDivergence => js_divergence;
     js_divergence_grad: JsDivergenceGrad => js_divergence_grad;
