@@ -37,12 +37,28 @@ impl Workers {
 
     /// Runs `work` on every item, each on whichever worker is free. Items may carry mutable pieces of an output.
     pub fn each<T: Send>(&self, items: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {
-        let items: Vec<T> = items.collect();
-        if items.len() == 1 {
-            items.into_iter().for_each(work);
-        } else {
-            self.pool
-                .install(|| items.into_par_iter().with_max_len(1).for_each(work));
+        let items: Vec<Mutex<Option<T>>> = items.map(|item| Mutex::new(Some(item))).collect();
+        self.share(items.len(), &|i| {
+            // Uncontended: every item is taken once.
+            if let Some(item) = items[i]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+            {
+                work(item);
+            }
+        });
+    }
+
+    /// Runs `work` on every index below `count`. Not generic: the machinery behind it is compiled once, not for every
+    /// operation and number type.
+    fn share(&self, count: usize, work: &(dyn Fn(usize) + Send + Sync)) {
+        match count {
+            0 => {}
+            1 => work(0),
+            _ => self
+                .pool
+                .install(|| (0..count).into_par_iter().with_max_len(1).for_each(work)),
         }
     }
 

@@ -5,7 +5,10 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 fn axenic(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_axenic")).args(arguments).output().expect("the program starts")
+    Command::new(env!("CARGO_BIN_EXE_axenic"))
+        .args(arguments)
+        .output()
+        .expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -15,7 +18,12 @@ fn text(bytes: &[u8]) -> String {
 /// Runs a command that must succeed, and gives its standard output.
 fn done(arguments: &[&str]) -> String {
     let output = axenic(arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{arguments:?}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -25,7 +33,10 @@ fn failed(arguments: &[&str], code: i32, word: &str) -> String {
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
     assert!(!error.contains("panicked"), "{error}");
-    assert!(error.contains(word), "{arguments:?} does not say {word:?}: {error}");
+    assert!(
+        error.contains(word),
+        "{arguments:?} does not say {word:?}: {error}"
+    );
     error
 }
 
@@ -43,12 +54,41 @@ fn place() -> &'static Place {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().to_path_buf();
         let (gels, run) = (root.join("gels"), root.join("run"));
-        done(&["synth", "ife", "--out", s(&gels), "--count", "72", "--balance", "even", "--seed", "4"]);
-        let settings = ["--set", "size=32", "--set", "width=4", "--set", "epochs=2", "--set", "batch=16"];
-        let start = ["train", "ife", "--data", s(&gels), "--out", s(&run), "--preset", "demo", "--device", "cpu"];
+        done(&[
+            "synth",
+            "ife",
+            "--out",
+            s(&gels),
+            "--count",
+            "72",
+            "--balance",
+            "even",
+            "--seed",
+            "4",
+        ]);
+        let settings = [
+            "--set", "size=32", "--set", "width=4", "--set", "epochs=2", "--set", "batch=16",
+        ];
+        let start = [
+            "train",
+            "ife",
+            "--data",
+            s(&gels),
+            "--out",
+            s(&run),
+            "--preset",
+            "demo",
+            "--device",
+            "cpu",
+        ];
         let printed = done(&[&start[..], &settings[..]].concat());
         assert!(printed.contains("report.html"), "{printed}");
-        Place { _folder: folder, gels, run, root }
+        Place {
+            _folder: folder,
+            gels,
+            run,
+            root,
+        }
     })
 }
 
@@ -59,17 +99,46 @@ fn s(path: &Path) -> &str {
 #[test]
 fn a_run_folder_holds_what_it_promises() {
     let place = place();
-    for file in ["config.toml", "metrics.csv", "report.html", "checkpoint/last.safetensors", "checkpoint/best.safetensors"] {
+    for file in [
+        "config.toml",
+        "metrics.csv",
+        "report.html",
+        "checkpoint/last.safetensors",
+        "checkpoint/best.safetensors",
+    ] {
         assert!(place.run.join(file).is_file(), "{file}");
     }
     let metrics = std::fs::read_to_string(place.run.join("metrics.csv")).expect("metrics");
-    assert_eq!(metrics.lines().count(), 3, "a head and two epochs: {metrics}");
+    assert_eq!(
+        metrics.lines().count(),
+        3,
+        "a head and two epochs: {metrics}"
+    );
     let report = std::fs::read_to_string(place.run.join("report.html")).expect("a report");
     assert!(report.contains("<svg") && report.contains("data:image/png;base64,"));
-    let again = axenic(&["train", "ife", "--data", s(&place.gels), "--out", s(&place.run), "--resume"]);
+    let again = axenic(&[
+        "train",
+        "ife",
+        "--data",
+        s(&place.gels),
+        "--out",
+        s(&place.run),
+        "--resume",
+    ]);
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
     assert!(text(&again.stderr).contains("finished"));
-    failed(&["train", "ife", "--data", s(&place.gels), "--out", s(&place.run)], 1, "--resume");
+    failed(
+        &[
+            "train",
+            "ife",
+            "--data",
+            s(&place.gels),
+            "--out",
+            s(&place.run),
+        ],
+        1,
+        "--resume",
+    );
 }
 
 #[test]
@@ -78,16 +147,30 @@ fn images_are_read_and_bad_ones_reported_one_by_one() {
     let gel = place.gels.join("data/0.jpg");
     let broken = place.root.join("broken.jpg");
     std::fs::write(&broken, b"not an image").expect("written");
-    let json: serde_json::Value =
-        serde_json::from_str(&done(&["predict", s(&place.run), s(&gel), "--json", "--device", "cpu"])).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&done(&[
+        "predict",
+        s(&place.run),
+        s(&gel),
+        "--json",
+        "--device",
+        "cpu",
+    ]))
+    .expect("JSON");
     let probabilities = json[0]["probabilities"].as_array().expect("nine numbers");
     assert_eq!(probabilities.len(), 9);
-    let sum: f64 = probabilities.iter().filter_map(serde_json::Value::as_f64).sum();
+    let sum: f64 = probabilities
+        .iter()
+        .filter_map(serde_json::Value::as_f64)
+        .sum();
     assert!((sum - 1.0).abs() < 1e-9);
     let output = axenic(&["predict", s(&place.run), s(&broken), s(&gel), "--csv"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("broken.jpg"));
-    assert_eq!(text(&output.stdout).lines().count(), 2, "a head and the good image");
+    assert_eq!(
+        text(&output.stdout).lines().count(),
+        2,
+        "a head and the good image"
+    );
 }
 
 #[test]
@@ -95,37 +178,78 @@ fn the_reference_and_the_cpu_read_alike() {
     let place = place();
     let gel = place.gels.join("data/1.jpg");
     let read = |device: &str| -> Vec<f64> {
-        let printed = done(&["predict", s(&place.run), s(&gel), "--json", "--device", device]);
+        let printed = done(&[
+            "predict",
+            s(&place.run),
+            s(&gel),
+            "--json",
+            "--device",
+            device,
+        ]);
         let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
-        json[0]["probabilities"].as_array().expect("numbers").iter().filter_map(serde_json::Value::as_f64).collect()
+        json[0]["probabilities"]
+            .as_array()
+            .expect("numbers")
+            .iter()
+            .filter_map(serde_json::Value::as_f64)
+            .collect()
     };
     let (a, b) = (read("reference"), read("cpu"));
-    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
+    assert!(
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4),
+        "{a:?} {b:?}"
+    );
 }
 
 #[test]
 fn a_run_is_scored_and_explained() {
     let place = place();
-    let printed = done(&["evaluate", s(&place.run), "--data", s(&place.gels), "--split", "all", "--json"]);
+    let printed = done(&[
+        "evaluate",
+        s(&place.run),
+        "--data",
+        s(&place.gels),
+        "--split",
+        "all",
+        "--json",
+    ]);
     let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(json["images"], 72);
     let out = place.root.join("explained");
     let gel = place.gels.join("data/0.jpg");
-    done(&["explain", s(&place.run), s(&gel), "--out", s(&out), "--method", "attention"]);
+    done(&[
+        "explain",
+        s(&place.run),
+        s(&gel),
+        "--out",
+        s(&out),
+        "--method",
+        "attention",
+    ]);
     assert!(out.join("explain.html").is_file());
     assert!(out.join("1-0-heavy.png").is_file() && out.join("1-0-light.png").is_file());
 }
 
 #[test]
 fn totals_are_known_before_anything_runs() {
-    let printed = done(&["plan", "ife", "--batch", "2", "--size", "64", "--train", "--json", "--device", "cpu"]);
+    let printed = done(&[
+        "plan", "ife", "--batch", "2", "--size", "64", "--train", "--json", "--device", "cpu",
+    ]);
     let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert!(json["peak_bytes"].as_u64() > json["slot_bytes"].as_u64());
     assert!(done(&["init", "ife"]).contains("learning_rate = 0.03"));
     assert!(done(&["devices"]).contains("reference"));
-    let bench = ["bench", "ife", "--batch", "1", "--size", "32", "--set", "width=4", "--steps", "1", "--json"];
+    let bench = [
+        "bench", "ife", "--batch", "1", "--size", "32", "--set", "width=4", "--steps", "1",
+        "--json",
+    ];
     let json: serde_json::Value = serde_json::from_str(&done(&bench)).expect("JSON");
-    for key in ["seconds_per_step", "images_per_second", "gflops", "peak_bytes"] {
+    for key in [
+        "seconds_per_step",
+        "images_per_second",
+        "gflops",
+        "peak_bytes",
+    ] {
         assert!(json[key].as_f64().is_some_and(|x| x > 0.0), "{key}");
     }
 }
@@ -139,19 +263,69 @@ fn what_a_user_gets_wrong_is_one_sentence() {
     let out = s(&out);
     failed(&["train"], 2, "--data");
     failed(&["train", "gel", "--data", nowhere, "--out", out], 2, "gel");
-    failed(&["train", "ife", "--data", nowhere, "--out", out], 1, "nowhere");
-    failed(&["train", "ife", "--data", nowhere, "--out", out, "--set", "epoch=3"], 1, "epoch=3");
-    failed(&["train", "ife", "--data", nowhere, "--out", out, "--set", "share=9"], 1, "share");
-    failed(&["evaluate", nowhere, "--data", s(&place.gels)], 1, "config.toml");
+    failed(
+        &["train", "ife", "--data", nowhere, "--out", out],
+        1,
+        "nowhere",
+    );
+    failed(
+        &[
+            "train", "ife", "--data", nowhere, "--out", out, "--set", "epoch=3",
+        ],
+        1,
+        "epoch=3",
+    );
+    failed(
+        &[
+            "train", "ife", "--data", nowhere, "--out", out, "--set", "share=9",
+        ],
+        1,
+        "share",
+    );
+    failed(
+        &["evaluate", nowhere, "--data", s(&place.gels)],
+        1,
+        "config.toml",
+    );
     failed(&["evaluate", run, "--data", nowhere], 1, "nowhere");
-    failed(&["synth", "ife", "--out", s(&place.gels), "--count", "3"], 1, "gels");
+    failed(
+        &["synth", "ife", "--out", s(&place.gels), "--count", "3"],
+        1,
+        "gels",
+    );
     failed(&["synth", "ife", "--out", out, "--count", "0"], 1, "0");
-    failed(&["forward", "ife", "--weights", nowhere, "--input", nowhere, "--output", out], 1, "nowhere");
+    failed(
+        &[
+            "forward",
+            "ife",
+            "--weights",
+            nowhere,
+            "--input",
+            nowhere,
+            "--output",
+            out,
+        ],
+        1,
+        "nowhere",
+    );
     failed(&["plan", "ife", "--batch", "0"], 2, "batch");
     failed(&["plan", "ife", "--size", "7"], 1, "size");
     failed(&["demo", "--out", run], 1, "run already");
     let best = place.run.join("checkpoint/best.safetensors");
-    failed(&["forward", "ife", "--weights", s(&best), "--input", s(&best), "--output", out], 1, "\"x\"");
+    failed(
+        &[
+            "forward",
+            "ife",
+            "--weights",
+            s(&best),
+            "--input",
+            s(&best),
+            "--output",
+            out,
+        ],
+        1,
+        "\"x\"",
+    );
 }
 
 #[test]
@@ -159,7 +333,11 @@ fn damaged_weights_are_refused() {
     let place = place();
     let copy = place.root.join("damaged");
     std::fs::create_dir_all(copy.join("checkpoint")).expect("a folder");
-    for file in ["config.toml", "checkpoint/familiarity.safetensors", "checkpoint/last.safetensors"] {
+    for file in [
+        "config.toml",
+        "checkpoint/familiarity.safetensors",
+        "checkpoint/last.safetensors",
+    ] {
         std::fs::copy(place.run.join(file), copy.join(file)).expect("copied");
     }
     let whole = std::fs::read(place.run.join("checkpoint/best.safetensors")).expect("weights");

@@ -132,7 +132,8 @@ fn devices_and_threads_stay_in_their_rooms() {
     let homes = [
         ("wgpu::", vec!["exec/gpu"]),
         ("rayon::", vec!["workers.rs", "systems/ife/synth"]),
-        ("thread::spawn", vec!["data"]), ("thread::Builder", vec!["data"]),
+        ("thread::spawn", vec!["data"]),
+        ("thread::Builder", vec!["data"]),
         ("unsafe {", vec!["exec/gpu", "product.rs"]),
     ];
     for file in files {

@@ -28,7 +28,9 @@ fn hashed(name: &str, count: usize, centre: f64, radius: f64) -> Vec<f32> {
         z ^ (z >> 31)
     };
     let unit = |i| (mixed(i) >> 40) as f64 / f64::from(1 << 23) - 1.0;
-    (0..count as u64).map(|i| (centre + radius * unit(i)) as f32).collect()
+    (0..count as u64)
+        .map(|i| (centre + radius * unit(i)) as f32)
+        .collect()
 }
 
 /// The weights that the golden vectors were made with.
@@ -37,7 +39,10 @@ fn hashed_parameter(name: &str, shape: &[usize]) -> Vec<f32> {
         _ if name.ends_with("running_var") => (1.0, 0.5),
         [_] if name.ends_with(".weight") => (1.0, 0.2),
         [_] => (0.0, 0.2),
-        _ => (0.0, (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt()),
+        _ => (
+            0.0,
+            (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt(),
+        ),
     };
     hashed(name, shape.iter().product(), centre, radius)
 }
@@ -49,16 +54,24 @@ struct Golden {
 
 impl Golden {
     fn open(variant: &str, prefix: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/ife_{variant}.safetensors"));
-        Self { tensors: Weights::load(&path).expect("golden vectors").tensors, prefix: prefix.to_string() }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/golden/ife_{variant}.safetensors"));
+        Self {
+            tensors: Weights::load(&path).expect("golden vectors").tensors,
+            prefix: prefix.to_string(),
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().filter_map(|key| key.strip_prefix(self.prefix.as_str()))
+        self.tensors
+            .keys()
+            .filter_map(|key| key.strip_prefix(self.prefix.as_str()))
     }
 
     fn get(&self, name: &str) -> Vec<f64> {
-        self.tensors[&format!("{}{name}", self.prefix)].to_f64().into_owned()
+        self.tensors[&format!("{}{name}", self.prefix)]
+            .to_f64()
+            .into_owned()
     }
 }
 
@@ -70,59 +83,131 @@ fn norm(values: &[f64]) -> f64 {
 fn summary(name: &str, values: &[f64]) -> Vec<f64> {
     if name.starts_with("state.") {
         let n = values.len();
-        return vec![norm(values), values.iter().sum(), values[0], values[n / 2], values[n - 1]];
+        return vec![
+            norm(values),
+            values.iter().sum(),
+            values[0],
+            values[n / 2],
+            values[n - 1],
+        ];
     }
-    let Some(parameter) = name.strip_prefix("grad.") else { return values.to_vec() };
+    let Some(parameter) = name.strip_prefix("grad.") else {
+        return values.to_vec();
+    };
     let probe = hashed(&format!("probe.{parameter}"), values.len(), 0.0, 1.0);
-    vec![norm(values), values.iter().zip(probe).map(|(x, p)| x * f64::from(p)).sum()]
+    vec![
+        norm(values),
+        values
+            .iter()
+            .zip(probe)
+            .map(|(x, p)| x * f64::from(p))
+            .sum(),
+    ]
 }
 
 /// Runs one configuration and gives the largest error of any value: for gradients relative to the norm of the
 /// parameter's gradient (at least 1e-6 of the norm of all), else relative to the value's norm.
-fn worst_error(mut runner: Runner, variant: Variant, share: usize, mode: BatchNormMode) -> (f64, String) {
-    let word = if variant == Variant::Paper { "paper" } else { "released" };
-    let mode_word = if mode == BatchNormMode::Batch { "train" } else { "inference" };
+fn worst_error(
+    mut runner: Runner,
+    variant: Variant,
+    share: usize,
+    mode: BatchNormMode,
+) -> (f64, String) {
+    let word = if variant == Variant::Paper {
+        "paper"
+    } else {
+        "released"
+    };
+    let mode_word = if mode == BatchNormMode::Batch {
+        "train"
+    } else {
+        "inference"
+    };
     let golden = Golden::open(word, &format!("share{share}.{mode_word}."));
     let given = &golden.tensors;
-    let shape: Vec<usize> = given["shape"].to_f64().iter().map(|&n| n as usize).collect();
+    let shape: Vec<usize> = given["shape"]
+        .to_f64()
+        .iter()
+        .map(|&n| n as usize)
+        .collect();
     let shape: [usize; 4] = shape.try_into().expect("four axes");
     let mut config = Preset::Paper.config();
     (config.model.variant, config.model.share) = (variant, share);
-    let request = ForwardRequest { mode, with_loss: true, with_gradients: true };
-    let graph = runner.prepare("forward", 0, || forward(&config, shape.into(), request)).expect("it records");
+    let request = ForwardRequest {
+        mode,
+        with_loss: true,
+        with_gradients: true,
+    };
+    let graph = runner
+        .prepare("forward", 0, || forward(&config, shape.into(), request))
+        .expect("it records");
     let mut weights = Weights::default();
-    for (_, leaf, spec) in graph.leaves().filter(|(_, leaf, _)| leaf.kind.init().is_some()) {
+    for (_, leaf, spec) in graph
+        .leaves()
+        .filter(|(_, leaf, _)| leaf.kind.init().is_some())
+    {
         let values = hashed_parameter(&leaf.name, &spec.shape);
-        weights.tensors.insert(leaf.name.clone(), Array::new(spec.shape, values).expect("it fits"));
+        weights.tensors.insert(
+            leaf.name.clone(),
+            Array::new(spec.shape, values).expect("it fits"),
+        );
     }
     runner.set_weights(&graph, &weights).expect("they fit");
     let x = Array::new(shape, hashed("x", shape.iter().product(), 0.0, 1.0)).expect("it fits");
-    let inputs = [("x", &x), ("heavy", &given["heavy"]), ("light", &given["light"])];
+    let inputs = [
+        ("x", &x),
+        ("heavy", &given["heavy"]),
+        ("light", &given["light"]),
+    ];
     let results = runner.run("forward", 0, &inputs).expect("it runs");
     let mut found: BTreeMap<String, Array> = results.into_inner().into_iter().collect();
     if mode == BatchNormMode::Batch {
-        for (_, leaf, _) in graph.leaves().filter(|(_, leaf, _)| matches!(leaf.kind, LeafKind::State(_))) {
-            found.insert(format!("state.{}", leaf.name), runner.executor().read(&leaf.name).expect("it is there"));
+        for (_, leaf, _) in graph
+            .leaves()
+            .filter(|(_, leaf, _)| matches!(leaf.kind, LeafKind::State(_)))
+        {
+            found.insert(
+                format!("state.{}", leaf.name),
+                runner.executor().read(&leaf.name).expect("it is there"),
+            );
         }
     }
     let gradients = golden.names().filter(|name| name.starts_with("grad."));
-    let all_gradients = norm(&gradients.map(|name| golden.get(name)[0]).collect::<Vec<_>>());
+    let all_gradients = norm(
+        &gradients
+            .map(|name| golden.get(name)[0])
+            .collect::<Vec<_>>(),
+    );
     let mut worst = (0.0, String::new());
     let mut compared = 0;
     for name in golden.names() {
-        let array = found.remove(name).unwrap_or_else(|| panic!("{name} is missing"));
+        let array = found
+            .remove(name)
+            .unwrap_or_else(|| panic!("{name} is missing"));
         assert_eq!(array.spec().element, Element::Real);
         let (got, expected) = (summary(name, &array.to_f64()), golden.get(name));
         let difference: Vec<f64> = got.iter().zip(&expected).map(|(a, b)| a - b).collect();
-        let scale = if name.starts_with("grad.") { expected[0].max(1e-6 * all_gradients) } else { norm(&expected) };
-        let error = if norm(&difference) == 0.0 { 0.0 } else { norm(&difference) / scale };
+        let scale = if name.starts_with("grad.") {
+            expected[0].max(1e-6 * all_gradients)
+        } else {
+            norm(&expected)
+        };
+        let error = if norm(&difference) == 0.0 {
+            0.0
+        } else {
+            norm(&difference) / scale
+        };
         if error > worst.0 || error.is_nan() {
             worst = (error, name.to_string());
         }
         compared += 1;
     }
     assert!(compared > 100, "only {compared} values were compared");
-    assert!(found.keys().all(|name| !name.starts_with("grad.")), "gradients that the other has not: {:?}", found.keys());
+    assert!(
+        found.keys().all(|name| !name.starts_with("grad.")),
+        "gradients that the other has not: {:?}",
+        found.keys()
+    );
     worst
 }
 
@@ -139,7 +224,10 @@ fn the_reference_agrees_with_the_independent_implementation() {
     ] {
         let executor = Reference::new(0).expect("an executor");
         let (error, name) = worst_error(runner(executor), variant, share, mode);
-        assert!(error < 1e-6, "{variant:?} share {share} {mode:?}: {name} is off by {error:e}");
+        assert!(
+            error < 1e-6,
+            "{variant:?} share {share} {mode:?}: {name} is off by {error:e}"
+        );
     }
 }
 
@@ -150,7 +238,10 @@ fn the_cpu_agrees_with_the_independent_implementation() {
             for mode in [BatchNormMode::Batch, BatchNormMode::Running] {
                 let executor = Cpu::new(0).expect("an executor");
                 let (error, name) = worst_error(runner(executor), variant, share, mode);
-                assert!(error < 2e-3, "{variant:?} share {share} {mode:?}: {name} is off by {error:e}");
+                assert!(
+                    error < 2e-3,
+                    "{variant:?} share {share} {mode:?}: {name} is off by {error:e}"
+                );
             }
         }
     }
@@ -160,7 +251,11 @@ fn tiny() -> Config {
     let mut config = Preset::Demo.config();
     (config.model.size, config.model.width) = (32, 4);
     (config.train.epochs, config.train.batch, config.train.seed) = (3, 8, 5);
-    config.augment = Augment { vertical_shift: 0.05, brightness: 0.1, ..Augment::default() };
+    config.augment = Augment {
+        vertical_shift: 0.05,
+        brightness: 0.1,
+        ..Augment::default()
+    };
     config
 }
 
@@ -187,8 +282,20 @@ fn train(data: &Path, run: &Path, threads: usize, resume: bool, stop_behind: u64
     let folder = RunFolder::create(run).expect("a folder");
     let images = Images::open(data, &config).expect("gels");
     let mut runner = runner(Cpu::new(threads).expect("an executor"));
-    let options = FitOptions { threads, checkpoint_every: None, resume };
-    let fitted = fit(&mut runner, &config, &images, &folder, options, &mut StopBehind(stop_behind)).expect("it trains");
+    let options = FitOptions {
+        threads,
+        checkpoint_every: None,
+        resume,
+    };
+    let fitted = fit(
+        &mut runner,
+        &config,
+        &images,
+        &folder,
+        options,
+        &mut StopBehind(stop_behind),
+    )
+    .expect("it trains");
     assert_eq!(fitted.was_stopped, stop_behind != TO_THE_END);
     folder.load_last().expect("a checkpoint").0.digest()
 }
@@ -200,11 +307,27 @@ fn training_gives_the_same_bits_for_any_number_of_threads_and_when_interrupted()
     write_dataset(&data, 60, Balance::Even, 3, &mut |_| {}).expect("gels");
     let run = |name: &str| place.path().join(name);
     let whole = train(&data, &run("one"), 1, false, TO_THE_END);
-    assert_eq!(whole, train(&data, &run("again"), 1, false, TO_THE_END), "a second run");
-    assert_eq!(whole, train(&data, &run("two"), 2, false, TO_THE_END), "two threads");
-    assert_eq!(whole, train(&data, &run("three"), 3, false, TO_THE_END), "three threads");
+    assert_eq!(
+        whole,
+        train(&data, &run("again"), 1, false, TO_THE_END),
+        "a second run"
+    );
+    assert_eq!(
+        whole,
+        train(&data, &run("two"), 2, false, TO_THE_END),
+        "two threads"
+    );
+    assert_eq!(
+        whole,
+        train(&data, &run("three"), 3, false, TO_THE_END),
+        "three threads"
+    );
     train(&data, &run("stopped"), 2, false, 60);
-    assert_eq!(whole, train(&data, &run("stopped"), 3, true, TO_THE_END), "interrupted and resumed");
+    assert_eq!(
+        whole,
+        train(&data, &run("stopped"), 3, true, TO_THE_END),
+        "interrupted and resumed"
+    );
     let metrics = |name: &str| std::fs::read(run(name).join("metrics.csv")).expect("metrics");
     assert_eq!(metrics("one"), metrics("stopped"));
 }

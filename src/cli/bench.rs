@@ -57,7 +57,9 @@ struct Measured {
 impl Bench {
     pub(super) fn run(self) -> Result<Outcome> {
         let System::Ife = self.system;
-        let mut config = Preset::Paper.config().with(&format!("model.size={}", self.size))?;
+        let mut config = Preset::Paper
+            .config()
+            .with(&format!("model.size={}", self.size))?;
         for setting in &self.settings {
             config = config.with(setting)?;
         }
@@ -68,8 +70,14 @@ impl Bench {
         }
         let row = |name: &str, value: String| vec![name.to_string(), value];
         show::result(&show::table(&[
-            row("seconds per step", format!("{:.4}", measured.seconds_per_step)),
-            row("images per second", format!("{:.2}", measured.images_per_second)),
+            row(
+                "seconds per step",
+                format!("{:.4}", measured.seconds_per_step),
+            ),
+            row(
+                "images per second",
+                format!("{:.2}", measured.images_per_second),
+            ),
             row("GFLOP/s", format!("{:.1}", measured.gflops)),
             row("peak memory", format!("{} MiB", measured.peak_bytes >> 20)),
             row("device", measured.device),
@@ -81,12 +89,17 @@ impl Bench {
         let batch = self.batch as usize;
         let mut runner = self.compute.runner()?;
         let record = || -> Result<Graph> {
-            if self.infer { inference(&config.model, batch) } else { training_step(config, batch) }
+            if self.infer {
+                inference(&config.model, batch)
+            } else {
+                training_step(config, batch)
+            }
         };
         let graph = runner.prepare("bench", batch, record)?;
         runner.set_weights(&graph, &Weights::initial(&graph, config.train.seed)?)?;
         let inputs = inputs(config, batch, self.infer)?;
-        let named: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (*name, array)).collect();
+        let named: Vec<(&str, &Array)> =
+            inputs.iter().map(|(name, array)| (*name, array)).collect();
         runner.run("bench", batch, &named)?;
         let mut seconds = Vec::new();
         for _ in 0..self.steps {
@@ -111,10 +124,16 @@ impl Bench {
 fn inputs(config: &Config, batch: usize, infer: bool) -> Result<Vec<(&'static str, Array)>> {
     let size = config.model.size;
     let mut stream = Stream::new(config.train.seed, "bench", 0, 0);
-    let pixels: Vec<f32> = (0..batch * 3 * size * size).map(|_| stream.range(-1.0, 1.0) as f32).collect();
+    let pixels: Vec<f32> = (0..batch * 3 * size * size)
+        .map(|_| stream.range(-1.0, 1.0) as f32)
+        .collect();
     let mut inputs = vec![("x", Array::new([batch, 3, size, size], pixels)?)];
     if !infer {
-        let mut labels = |classes| (0..batch).map(|_| stream.below(classes) as u32).collect::<Vec<_>>();
+        let mut labels = |classes| {
+            (0..batch)
+                .map(|_| stream.below(classes) as u32)
+                .collect::<Vec<_>>()
+        };
         inputs.push(("heavy", Array::new([batch], labels(HEAVY_CLASSES))?));
         inputs.push(("light", Array::new([batch], labels(LIGHT_CLASSES))?));
         inputs.push(("learning_rate", Array::scalar(config.train.learning_rate)));

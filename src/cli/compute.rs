@@ -48,19 +48,26 @@ impl Compute {
 
 #[cfg(feature = "gpu")]
 fn gpu() -> Result<Box<dyn Executor>> {
-    Ok(Box::new(crate::exec::gpu::Gpu::new(&crate::exec::gpu::Choice::Any)?))
+    Ok(Box::new(crate::exec::gpu::Gpu::new(
+        &crate::exec::gpu::Choice::Any,
+    )?))
 }
 
 #[cfg(not(feature = "gpu"))]
 fn gpu() -> Result<Box<dyn Executor>> {
-    Err(crate::error::Error::device("this program was built without the feature `gpu`; use --device cpu"))
+    Err(crate::error::Error::device(
+        "this program was built without the feature `gpu`; use --device cpu",
+    ))
 }
 
 /// The best real GPU, if there is one.
 #[cfg(feature = "gpu")]
 fn real_gpu() -> Result<Option<Box<dyn Executor>>> {
     use crate::exec::gpu::{Choice, Gpu, Kind};
-    if Gpu::adapters().iter().all(|adapter| adapter.kind == Kind::Software) {
+    if Gpu::adapters()
+        .iter()
+        .all(|adapter| adapter.kind == Kind::Software)
+    {
         return Ok(None);
     }
     Ok(Some(Box::new(Gpu::new(&Choice::Real)?)))

@@ -35,7 +35,12 @@ const SEED: u64 = 42;
 
 impl Default for Demo {
     fn default() -> Self {
-        Self { out: None, count: GELS, seed: SEED, compute: Compute::default() }
+        Self {
+            out: None,
+            count: GELS,
+            seed: SEED,
+            compute: Compute::default(),
+        }
     }
 }
 
@@ -44,7 +49,10 @@ impl Demo {
         show::stop_gently_on_interrupt()?;
         let path = match &self.out {
             Some(path) if RunFolder::open(path).is_ok() => {
-                return Err(Error::input(format!("{} holds a run already; choose another folder", path.display())));
+                return Err(Error::input(format!(
+                    "{} holds a run already; choose another folder",
+                    path.display()
+                )));
             }
             Some(path) => path.clone(),
             None => free_folder(),
@@ -52,21 +60,39 @@ impl Demo {
         let folder = RunFolder::create(&path)?;
         let gels = path.join("gels");
         render(&gels, self.count, self.seed)?;
-        let config = Preset::Demo.config().with(&format!("train.seed={}", self.seed))?;
+        let config = Preset::Demo
+            .config()
+            .with(&format!("train.seed={}", self.seed))?;
         folder.save_config(&config)?;
-        let options = FitOptions { threads: self.compute.threads, checkpoint_every: None, resume: false };
+        let options = FitOptions {
+            threads: self.compute.threads,
+            checkpoint_every: None,
+            resume: false,
+        };
         let outcome = train_and_report(&folder, &config, &gels, options, &self.compute)?;
         if outcome == Outcome::Done {
             let (run, gel) = (path.display(), gels.join("data/0.jpg"));
-            show::result(&format!("next: axenic predict {run} {0}\n      axenic explain {run} {0} --out {run}/explained\n", gel.display()))?;
+            show::result(&format!(
+                "next: axenic predict {run} {0}\n      axenic explain {run} {0} --out {run}/explained\n",
+                gel.display()
+            ))?;
         }
         Ok(outcome)
     }
 }
 
 fn free_folder() -> PathBuf {
-    let candidates = (1..).map(|n| PathBuf::from(if n == 1 { "runs/demo".to_string() } else { format!("runs/demo-{n}") }));
-    candidates.into_iter().find(|path| !path.exists()).unwrap_or_default()
+    let candidates = (1..).map(|n| {
+        PathBuf::from(if n == 1 {
+            "runs/demo".to_string()
+        } else {
+            format!("runs/demo-{n}")
+        })
+    });
+    candidates
+        .into_iter()
+        .find(|path| !path.exists())
+        .unwrap_or_default()
 }
 
 fn render(gels: &Path, count: usize, seed: u64) -> Result<()> {

@@ -34,10 +34,20 @@ impl Devices {
             show::json(&rows)?;
             return Ok(Outcome::Done);
         }
-        let head = ["device", "name", "interface", "driver", "largest binding", "workgroup memory", ""];
+        let head = [
+            "device",
+            "name",
+            "interface",
+            "driver",
+            "largest binding",
+            "workgroup memory",
+            "",
+        ];
         let mut table = vec![head.map(str::to_string).to_vec()];
         let size = |bytes: Option<u64>, shift: u32, unit: &str| {
-            bytes.map_or("-".to_string(), |bytes| format!("{} {unit}", bytes >> shift))
+            bytes.map_or("-".to_string(), |bytes| {
+                format!("{} {unit}", bytes >> shift)
+            })
         };
         table.extend(rows.into_iter().map(|row| {
             vec![
@@ -47,7 +57,11 @@ impl Devices {
                 row.driver,
                 size(row.largest_binding_bytes, 20, "MiB"),
                 size(row.workgroup_memory_bytes.map(u64::from), 10, "KiB"),
-                if row.is_default { "default".to_string() } else { String::new() },
+                if row.is_default {
+                    "default".to_string()
+                } else {
+                    String::new()
+                },
             ]
         }));
         show::result(&show::table(&table))?;

@@ -57,12 +57,27 @@ impl Evaluate {
         let images = Images::open(&self.data, &reader.config)?;
         let items = require(&images, part)?;
         let mut progress = show::Shown::default();
-        progress.begin(&format!("scoring the {} part", part.name()), "images", items.len() as u64);
-        let outcomes = outcomes(&mut runner, &reader.config, &images, &items, self.compute.threads, &mut progress);
+        progress.begin(
+            &format!("scoring the {} part", part.name()),
+            "images",
+            items.len() as u64,
+        );
+        let outcomes = outcomes(
+            &mut runner,
+            &reader.config,
+            &images,
+            &items,
+            self.compute.threads,
+            &mut progress,
+        );
         progress.end();
         let counts = folder.load_last()?.1.training_counts;
         let evaluation = evaluate(part.name(), &outcomes?, &counts, reader.config.train.seed)?;
-        if self.json { show::json(&evaluation)? } else { show::result(&report::evaluation_text(&evaluation))? }
+        if self.json {
+            show::json(&evaluation)?
+        } else {
+            show::result(&report::evaluation_text(&evaluation))?
+        }
         Ok(Outcome::Done)
     }
 }

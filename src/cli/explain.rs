@@ -45,8 +45,12 @@ impl Explain {
         let folder = RunFolder::open(&self.run)?;
         let mut runner = self.compute.runner()?;
         let reader = Reader::open(&folder, &mut runner, 1)?;
-        std::fs::create_dir_all(&self.out)
-            .map_err(|e| Error::input(format!("cannot make the folder {}: {e}", self.out.display())))?;
+        std::fs::create_dir_all(&self.out).map_err(|e| {
+            Error::input(format!(
+                "cannot make the folder {}: {e}",
+                self.out.display()
+            ))
+        })?;
         let mut examples = Vec::new();
         let mut outcome = Outcome::Done;
         for (i, path) in self.images.iter().enumerate() {
@@ -72,11 +76,16 @@ impl Explain {
 /// One PNG for each task, with the last stage's map: `1-gel-heavy.png`. The number keeps equal names apart.
 fn write_overlays(out: &Path, index: usize, image: &Path, example: &Example) -> Result<()> {
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-    let Some(maps) = example.attention.last() else { return Ok(()) };
+    let Some(maps) = example.attention.last() else {
+        return Ok(());
+    };
     for (task, map) in TASKS.iter().zip(maps) {
         let overlay = attention_overlay(&example.pixels, example.size, map)?;
         let path = out.join(format!("{}-{stem}-{task}.png", index + 1));
-        write_whole(&path, &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?)?;
+        write_whole(
+            &path,
+            &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?,
+        )?;
     }
     Ok(())
 }

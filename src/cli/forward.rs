@@ -55,18 +55,31 @@ impl Forward {
         let labels = labels(&given, x).map_err(within_input)?;
         if self.gradients && labels.is_none() {
             let advice = "the gradients are those of the total loss, which needs them";
-            return Err(Error::input(format!("{}: the labels `heavy` and `light` are missing; {advice}", self.input.display())));
+            return Err(Error::input(format!(
+                "{}: the labels `heavy` and `light` are missing; {advice}",
+                self.input.display()
+            )));
         }
         let weights = Weights::load(&self.weights)?;
-        let config = self.config(&weights).map_err(|e| e.within(self.weights.display()))?;
+        let config = self
+            .config(&weights)
+            .map_err(|e| e.within(self.weights.display()))?;
         let request = ForwardRequest {
-            mode: if self.train { BatchNormMode::Batch } else { BatchNormMode::Running },
+            mode: if self.train {
+                BatchNormMode::Batch
+            } else {
+                BatchNormMode::Running
+            },
             with_loss: labels.is_some(),
             with_gradients: self.gradients,
         };
         let mut runner = self.compute.runner()?;
-        let graph = runner.prepare("forward", 0, || graphs::forward(&config, x.shape(), request))?;
-        runner.set_weights(&graph, &weights).map_err(|e| e.within(self.weights.display()))?;
+        let graph = runner.prepare("forward", 0, || {
+            graphs::forward(&config, x.shape(), request)
+        })?;
+        runner
+            .set_weights(&graph, &weights)
+            .map_err(|e| e.within(self.weights.display()))?;
         let mut inputs = vec![("x", x)];
         if let Some([heavy, light]) = &labels {
             inputs.extend([("heavy", heavy), ("light", light)]);
@@ -76,8 +89,16 @@ impl Forward {
         if self.train {
             tensors.extend(states(&graph, &mut runner)?);
         }
-        Weights { tensors, ..Weights::default() }.save(&self.output)?;
-        show::note(&format!("wrote {} on {}", self.output.display(), runner.description()));
+        Weights {
+            tensors,
+            ..Weights::default()
+        }
+        .save(&self.output)?;
+        show::note(&format!(
+            "wrote {} on {}",
+            self.output.display(),
+            runner.description()
+        ));
         Ok(Outcome::Done)
     }
 
@@ -85,7 +106,10 @@ impl Forward {
     fn config(&self, weights: &Weights) -> Result<Config> {
         let mut config = Preset::Paper.config();
         let stem = weights.tensor("encoder.conv1.weight", Element::Real)?;
-        config = config.with(&format!("model.width={}", stem.shape().first().copied().unwrap_or(0)))?;
+        config = config.with(&format!(
+            "model.width={}",
+            stem.shape().first().copied().unwrap_or(0)
+        ))?;
         for setting in &self.settings {
             config = config.with(setting)?;
         }
@@ -97,7 +121,9 @@ impl Forward {
 fn labels(given: &Weights, x: &Array) -> Result<Option<[Array; 2]>> {
     let shape = x.shape();
     if shape.len() != 4 || shape[1] != 3 || shape.elements() == 0 {
-        return Err(Error::input(format!("x has shape {shape}; images are (N, 3, H, W)")));
+        return Err(Error::input(format!(
+            "x has shape {shape}; images are (N, 3, H, W)"
+        )));
     }
     if !given.tensors.contains_key("heavy") && !given.tensors.contains_key("light") {
         return Ok(None);
@@ -106,19 +132,35 @@ fn labels(given: &Weights, x: &Array) -> Result<Option<[Array; 2]>> {
         let array = given.tensor(name, Element::Index)?;
         let values = array.as_u32().unwrap_or_default();
         if array.shape()[..] != shape[..1] {
-            return Err(Error::input(format!("{name} has shape {} for {} images", array.shape(), shape[0])));
+            return Err(Error::input(format!(
+                "{name} has shape {} for {} images",
+                array.shape(),
+                shape[0]
+            )));
         }
         match values.iter().find(|&&value| value as usize >= classes) {
-            Some(value) => Err(Error::input(format!("{name} holds the label {value}; there are {classes} classes, from 0"))),
+            Some(value) => Err(Error::input(format!(
+                "{name} holds the label {value}; there are {classes} classes, from 0"
+            ))),
             None => Ok(array.clone()),
         }
     };
-    Ok(Some([label("heavy", HEAVY_CLASSES)?, label("light", LIGHT_CLASSES)?]))
+    Ok(Some([
+        label("heavy", HEAVY_CLASSES)?,
+        label("light", LIGHT_CLASSES)?,
+    ]))
 }
 
 /// The running statistics after the run, as `state.<name>`.
 fn states(graph: &Graph, runner: &mut Runner) -> Result<Vec<(String, Array)>> {
     let is_state = |kind: &LeafKind| matches!(kind, LeafKind::State(_));
     let leaves = graph.leaves().filter(|(_, leaf, _)| is_state(&leaf.kind));
-    leaves.map(|(_, leaf, _)| Ok((format!("state.{}", leaf.name), runner.executor().read(&leaf.name)?))).collect()
+    leaves
+        .map(|(_, leaf, _)| {
+            Ok((
+                format!("state.{}", leaf.name),
+                runner.executor().read(&leaf.name)?,
+            ))
+        })
+        .collect()
 }

@@ -54,12 +54,18 @@ struct Totals {
 impl Plan {
     pub(super) fn run(self) -> Result<Outcome> {
         let System::Ife = self.system;
-        let mut config = Preset::Paper.config().with(&format!("model.size={}", self.size))?;
+        let mut config = Preset::Paper
+            .config()
+            .with(&format!("model.size={}", self.size))?;
         for setting in &self.settings {
             config = config.with(setting)?;
         }
         let batch = self.batch as usize;
-        let graph = if self.train { training_step(&config, batch)? } else { inference(&config.model, batch)? };
+        let graph = if self.train {
+            training_step(&config, batch)?
+        } else {
+            inference(&config.model, batch)?
+        };
         let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;
@@ -75,9 +81,15 @@ impl Plan {
         show::result(&show::table(&[
             row("steps", totals.steps.to_string()),
             row("parameters", totals.parameters.to_string()),
-            row("FLOPs", format!("{} ({:.2} GFLOP)", totals.flops, totals.flops as f64 / 1e9)),
+            row(
+                "FLOPs",
+                format!("{} ({:.2} GFLOP)", totals.flops, totals.flops as f64 / 1e9),
+            ),
             row("bytes moved", bytes(totals.bytes_moved)),
-            row("slots", format!("{} of {}", totals.slots, bytes(totals.slot_bytes))),
+            row(
+                "slots",
+                format!("{} of {}", totals.slots, bytes(totals.slot_bytes)),
+            ),
             row("inputs, parameters, states", bytes(totals.leaf_bytes)),
             row("peak", bytes(totals.peak_bytes)),
             row("graph SHA-256", totals.graph_sha256),
@@ -90,7 +102,11 @@ fn totals(plan: &MemoryPlan) -> Totals {
     let cost = plan.cost();
     Totals {
         steps: plan.steps().len(),
-        parameters: plan.graph().parameters().map(|(_, spec)| spec.shape.elements()).sum(),
+        parameters: plan
+            .graph()
+            .parameters()
+            .map(|(_, spec)| spec.shape.elements())
+            .sum(),
         flops: cost.flops,
         bytes_moved: cost.bytes_read + cost.bytes_written,
         slots: plan.slots().len(),

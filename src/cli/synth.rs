@@ -50,7 +50,11 @@ impl Synth {
         });
         progress.end();
         written?;
-        show::note(&format!("wrote {} gels to {}", self.count, self.out.display()));
+        show::note(&format!(
+            "wrote {} gels to {}",
+            self.count,
+            self.out.display()
+        ));
         Ok(Outcome::Done)
     }
 }

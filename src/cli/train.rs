@@ -72,7 +72,10 @@ impl Train {
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
     fn resolve(&self) -> Result<Option<Config>> {
-        let is_plain = self.preset.is_none() && self.config.is_none() && self.settings.is_empty() && self.seed.is_none();
+        let is_plain = self.preset.is_none()
+            && self.config.is_none()
+            && self.settings.is_empty()
+            && self.seed.is_none();
         let exists = RunFolder::open(&self.out).ok();
         if let (true, true, Some(_)) = (self.resume, is_plain, &exists) {
             return Ok(None);
@@ -106,7 +109,10 @@ fn refuse_to_overwrite(path: &Path, resume: bool) -> Result<()> {
         return Ok(());
     }
     let advice = "continue it with --resume, or train in a new folder";
-    Err(Error::input(format!("{} holds a run already; {advice}", path.display())))
+    Err(Error::input(format!(
+        "{} holds a run already; {advice}",
+        path.display()
+    )))
 }
 
 /// Trains in a run folder, scores, and writes the report.
@@ -118,8 +124,15 @@ pub(super) fn train_and_report(
     compute: &Compute,
 ) -> Result<Outcome> {
     let mut progress = show::Shown::default();
-    if options.resume && folder.has_checkpoint() && folder.load_last()?.1.is_finished && folder.report_path().is_file() {
-        show::note(&format!("the run in {} is finished", folder.path().display()));
+    if options.resume
+        && folder.has_checkpoint()
+        && folder.load_last()?.1.is_finished
+        && folder.report_path().is_file()
+    {
+        show::note(&format!(
+            "the run in {} is finished",
+            folder.path().display()
+        ));
         return Ok(Outcome::Done);
     }
     let images = Images::open(data, config)?;
@@ -128,16 +141,30 @@ pub(super) fn train_and_report(
     let fitted = fit(&mut runner, config, &images, folder, options, &mut progress)?;
     if fitted.was_stopped {
         let path = folder.path().display();
-        show::note(&format!("stopped behind step {}; continue with --resume in {path}", fitted.standing.step));
+        show::note(&format!(
+            "stopped behind step {}; continue with --resume in {path}",
+            fitted.standing.step
+        ));
         return Ok(Outcome::Incomplete);
     }
-    let report = finish(&mut runner, config, &images, folder, &fitted, options.threads, &mut progress)?;
+    let report = finish(
+        &mut runner,
+        config,
+        &images,
+        folder,
+        &fitted,
+        options.threads,
+        &mut progress,
+    )?;
     write_whole(&folder.report_path(), report::run_html(&report)?.as_bytes())?;
     for evaluation in &report.evaluations {
         show::result(&report::evaluation_text(evaluation))?;
     }
     let weights = folder.load_best()?.digest();
-    show::result(&format!("\nbest epoch {}, weights {weights}\n", report.best_epoch))?;
+    show::result(&format!(
+        "\nbest epoch {}, weights {weights}\n",
+        report.best_epoch
+    ))?;
     show::result(&format!("report: {}\n", folder.report_path().display()))?;
     Ok(Outcome::Done)
 }

@@ -16,8 +16,8 @@ pub use attributes::{Attribute, Attributes};
 pub use init::Init;
 pub use launch::{Binding, Launch, Limits, Shader, Target, library};
 pub use op::{
-    AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel, expect_index,
-    expect_inputs, expect_reals,
+    AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
+    expect_index, expect_inputs, expect_reals,
 };
 pub use recorder::{Recorder, Scope, Tensor};
 

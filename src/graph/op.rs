@@ -209,18 +209,32 @@ pub fn eval_in_parallel<O: Op, R: Real>(
         .map(|output| Spec::real(output.shape))
         .collect();
     let pieces = op.pieces(&specs);
+    share_pieces(pieces, inputs, outputs, workers, &|outputs, range| {
+        op.eval(inputs, outputs, range)
+    });
+}
+
+/// A host formula applied to the pieces of a range.
+type Evaluate<'a, R> = dyn Fn(&mut [ViewMut<R>], Range<usize>) + Send + Sync + 'a;
+
+fn share_pieces<R: Real>(
+    pieces: usize,
+    inputs: &[View<R>],
+    outputs: &mut [ViewMut<R>],
+    workers: &Workers,
+    eval: &Evaluate<'_, R>,
+) {
     if pieces == 0 {
         return;
     }
     // A run of pieces is worth a worker's while from some ten thousand element visits on.
-    let visits = inputs
+    let elements = inputs
         .iter()
         .map(|input| input.shape.elements())
-        .chain(outputs.iter().map(ViewMut::len))
-        .sum::<usize>();
-    let per_run = (16_384 * pieces / visits.max(1)).clamp(1, pieces);
+        .chain(outputs.iter().map(ViewMut::len));
+    let per_run = (16_384 * pieces / elements.sum::<usize>().max(1)).clamp(1, pieces);
     if per_run >= pieces {
-        return op.eval(inputs, outputs, 0..pieces);
+        return eval(outputs, 0..pieces);
     }
     let mut runs: Vec<Vec<ViewMut<R>>> =
         (0..pieces.div_ceil(per_run)).map(|_| Vec::new()).collect();
@@ -234,11 +248,7 @@ pub fn eval_in_parallel<O: Op, R: Real>(
         }
     }
     workers.each(runs.into_iter().enumerate(), |(i, mut run)| {
-        op.eval(
-            inputs,
-            &mut run,
-            i * per_run..((i + 1) * per_run).min(pieces),
-        );
+        eval(&mut run, i * per_run..((i + 1) * per_run).min(pieces));
     });
 }
 

@@ -28,7 +28,11 @@ pub struct BatchNorm2d {
 impl BatchNorm2d {
     /// The usual settings: eps 1e-5, momentum 0.1.
     pub fn new(mode: BatchNormMode) -> Self {
-        Self { mode, eps: 1e-5, momentum: 0.1 }
+        Self {
+            mode,
+            eps: 1e-5,
+            momentum: 0.1,
+        }
     }
 }
 
@@ -52,7 +56,11 @@ impl BatchNorm2d {
 /// # Errors
 /// x has fewer than two axes.
 #[track_caller]
-pub fn batch_norm2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: BatchNorm2d) -> Result<Tensor<'g>> {
+pub fn batch_norm2d<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    settings: BatchNorm2d,
+) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
     let channels = x.shape().get(1).copied().unwrap_or(0);
     let weight = scope.parameter("weight", [channels], Init::Constant(1.0))?;
@@ -60,17 +68,37 @@ pub fn batch_norm2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: BatchNorm2d)
     let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0))?;
     let running_var = scope.state("running_var", [channels], Init::Constant(1.0))?;
     match settings.mode {
-        BatchNormMode::Running => {
-            ops::batch_norm(x, running_mean, running_var, weight, bias, settings.eps, ops::Statistics::Running)
-        }
+        BatchNormMode::Running => ops::batch_norm(
+            x,
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            settings.eps,
+            ops::Statistics::Running,
+        ),
         BatchNormMode::Batch => {
             let (mean, variance) = ops::batch_statistics(x)?;
             // M values a channel; their unbiased variance is M / (M − 1) times the biased one.
             let count = x.shape().elements() as f64 / channels as f64;
             let unbiased = count / (count - 1.0).max(1.0);
-            scope.assign("running_mean", ops::running_update(running_mean, mean, settings.momentum, 1.0)?)?;
-            scope.assign("running_var", ops::running_update(running_var, variance, settings.momentum, unbiased)?)?;
-            ops::batch_norm(x, mean, variance, weight, bias, settings.eps, ops::Statistics::Batch)
+            scope.assign(
+                "running_mean",
+                ops::running_update(running_mean, mean, settings.momentum, 1.0)?,
+            )?;
+            scope.assign(
+                "running_var",
+                ops::running_update(running_var, variance, settings.momentum, unbiased)?,
+            )?;
+            ops::batch_norm(
+                x,
+                mean,
+                variance,
+                weight,
+                bias,
+                settings.eps,
+                ops::Statistics::Batch,
+            )
         }
     }
 }

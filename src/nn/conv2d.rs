@@ -23,7 +23,12 @@ impl Conv2d {
     /// A square window with the padding that keeps the size at stride 1.
     pub fn square(out_channels: usize, kernel_size: usize, stride: usize) -> Self {
         let padding = [kernel_size / 2; 2];
-        Self { out_channels, kernel_size: [kernel_size; 2], stride: [stride; 2], padding }
+        Self {
+            out_channels,
+            kernel_size: [kernel_size; 2],
+            stride: [stride; 2],
+            padding,
+        }
     }
 }
 
@@ -44,8 +49,25 @@ impl Conv2d {
 #[track_caller]
 pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
-    let Conv2d { out_channels, kernel_size: [r, s], stride, padding } = settings;
+    let Conv2d {
+        out_channels,
+        kernel_size: [r, s],
+        stride,
+        padding,
+    } = settings;
     let channels = x.shape().get(1).copied().unwrap_or(0);
-    let weight = scope.parameter("weight", [out_channels, channels, r, s], he_normal(out_channels * r * s))?;
-    ops::conv2d(x, weight, ops::Conv2d { stride, padding, ..Default::default() })
+    let weight = scope.parameter(
+        "weight",
+        [out_channels, channels, r, s],
+        he_normal(out_channels * r * s),
+    )?;
+    ops::conv2d(
+        x,
+        weight,
+        ops::Conv2d {
+            stride,
+            padding,
+            ..Default::default()
+        },
+    )
 }

@@ -5,12 +5,16 @@ use crate::graph::Init;
 /// He et al. 2015, equation 10, over the outgoing connections (`kaiming_normal_(mode="fan_out")`): normal with standard
 /// deviation √(2 / fan_out), for a convolution's weight [K, C/G, R, S] with fan_out = K·R·S.
 pub fn he_normal(fan_out: usize) -> Init {
-    Init::Normal { std: (2.0 / fan_out as f64).sqrt() }
+    Init::Normal {
+        std: (2.0 / fan_out as f64).sqrt(),
+    }
 }
 
 /// The weight of a linear layer: uniform in ±1/√inputs (`torch.nn.Linear`'s default).
 pub fn linear_weight(inputs: usize) -> Init {
-    Init::Uniform { bound: 1.0 / (inputs as f64).sqrt() }
+    Init::Uniform {
+        bound: 1.0 / (inputs as f64).sqrt(),
+    }
 }
 
 /// The bias of a linear layer: uniform in ±1/√inputs (`torch.nn.Linear`'s default).

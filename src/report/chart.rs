@@ -88,7 +88,10 @@ pub(super) fn chart(
         .filter(|line| line.values.iter().any(|value| value.is_finite()))
         .collect();
     let values = || lines.iter().flat_map(|line| &line.values);
-    let highest = values().copied().filter(|v| v.is_finite()).reduce(f64::max)?;
+    let highest = values()
+        .copied()
+        .filter(|v| v.is_finite())
+        .reduce(f64::max)?;
     let (first, last) = (*epochs.iter().min()?, *epochs.iter().max()?);
     let (left, top, bottom) = PLOT;
     let longest = lines.iter().map(|line| line.name.chars().count()).max()?;
@@ -122,7 +125,9 @@ pub(super) fn chart(
                 label: label(value, span),
             })
             .collect(),
-        mark: epochs.contains(&kept).then(|| mark(x(kept), kept, (left + right) / 2.0)),
+        mark: epochs
+            .contains(&kept)
+            .then(|| mark(x(kept), kept, (left + right) / 2.0)),
         summary: summary(title, &lines, first, last, span),
         lines: draw(&lines, epochs, x, y),
         title,
@@ -150,7 +155,13 @@ fn draw(
             .map(|run| run.iter().flatten().copied().collect::<Vec<_>>())
             .filter(|run| !run.is_empty())
             .partition(|run| run.len() == 1);
-        let end = points.iter().rev().flatten().next().copied().unwrap_or_default();
+        let end = points
+            .iter()
+            .rev()
+            .flatten()
+            .next()
+            .copied()
+            .unwrap_or_default();
         ends.push(end.1);
         drawn.push(Drawn {
             name: line.name,
@@ -225,7 +236,8 @@ fn epoch_ticks(first: usize, last: usize) -> impl Iterator<Item = usize> {
         .unwrap_or(rough);
     // The first epoch, then multiples of the step that are not too close to it.
     let rest = (1..=last / step).map(move |n| n * step);
-    std::iter::once(first).chain(rest.filter(move |&epoch| epoch >= first + step.div_ceil(2) && epoch > first))
+    std::iter::once(first)
+        .chain(rest.filter(move |&epoch| epoch >= first + step.div_ceil(2) && epoch > first))
 }
 
 fn label(value: f64, span: Span) -> String {
@@ -255,10 +267,19 @@ fn summary(title: &str, lines: &[Line], first: usize, last: usize, span: Span) -
     };
     let mut text = format!("{title}, epochs {first} to {last}.");
     for line in lines {
-        let mut finite = line.values.iter().copied().filter(|value| value.is_finite());
+        let mut finite = line
+            .values
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite());
         if let Some(start) = finite.next() {
             let end = finite.next_back().unwrap_or(start);
-            text += &format!(" {}: {} at first, {} at last.", line.name, words(start), words(end));
+            text += &format!(
+                " {}: {} at first, {} at last.",
+                line.name,
+                words(start),
+                words(end)
+            );
         }
     }
     text
@@ -270,7 +291,10 @@ mod tests {
 
     fn simple(values: Vec<f64>, kept: usize) -> Option<Chart> {
         let epochs: Vec<usize> = (1..=values.len()).collect();
-        let line = Line { name: "loss", values };
+        let line = Line {
+            name: "loss",
+            values,
+        };
         chart("Loss", "", Span::FromZero, &epochs, vec![line], kept)
     }
 
@@ -289,9 +313,16 @@ mod tests {
         );
         assert_eq!(line.stretches, [expected]);
         assert_eq!(chart.mark.expect("epoch 2 is drawn").at, middle);
-        let labels: Vec<&str> = chart.y_ticks.iter().map(|tick| tick.label.as_str()).collect();
+        let labels: Vec<&str> = chart
+            .y_ticks
+            .iter()
+            .map(|tick| tick.label.as_str())
+            .collect();
         assert_eq!(labels, ["0", "1", "2", "3", "4"]);
-        assert_eq!(chart.summary, "Loss, epochs 1 to 3. loss: 4 at first, 0 at last.");
+        assert_eq!(
+            chart.summary,
+            "Loss, epochs 1 to 3. loss: 4 at first, 0 at last."
+        );
     }
 
     #[test]
@@ -312,8 +343,14 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         let near = |(top, step): (f64, f64), wanted: (f64, f64)| {
-            assert!((top - wanted.0).abs() < 1e-9 * wanted.0, "{top} for {wanted:?}");
-            assert!((step - wanted.1).abs() < 1e-9 * wanted.1, "{step} for {wanted:?}");
+            assert!(
+                (top - wanted.0).abs() < 1e-9 * wanted.0,
+                "{top} for {wanted:?}"
+            );
+            assert!(
+                (step - wanted.1).abs() < 1e-9 * wanted.1,
+                "{step} for {wanted:?}"
+            );
         };
         near(nice_top(2.2), (3.0, 1.0));
         near(nice_top(0.03), (0.03, 0.01));
@@ -332,7 +369,11 @@ mod tests {
         let moved = apart(&[100.0, 101.0, 200.0, 204.0, 203.0]);
         let mut sorted = moved.clone();
         sorted.sort_by(f64::total_cmp);
-        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= LABEL_STEP - 1e-9));
+        assert!(
+            sorted
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] >= LABEL_STEP - 1e-9)
+        );
         assert!(sorted[4] <= PLOT.2);
         assert_eq!(moved[0], 100.0);
     }

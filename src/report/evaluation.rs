@@ -114,14 +114,22 @@ pub(super) fn evaluation_view(evaluation: &Evaluation) -> EvaluationView {
             matrix("Heavy chain", &HEAVY_NAMES, &evaluation.heavy_confusion),
             matrix("Light chain", &LIGHT_NAMES, &evaluation.light_confusion),
         ],
-        operating_points: evaluation.operating_points.iter().map(operating_point).collect(),
+        operating_points: evaluation
+            .operating_points
+            .iter()
+            .map(operating_point)
+            .collect(),
     }
 }
 
 /// The metrics that are shares, with their names and meanings, in the order in which they are shown everywhere.
 pub(super) fn shares(evaluation: &Evaluation) -> [(&'static str, &'static str, Estimate); 7] {
     [
-        ("Accuracy", "gels with the right class of nine", evaluation.accuracy),
+        (
+            "Accuracy",
+            "gels with the right class of nine",
+            evaluation.accuracy,
+        ),
         (
             "Macro F1",
             "mean F1 of the nine classes, rare ones counting as much as common ones",
@@ -142,8 +150,16 @@ pub(super) fn shares(evaluation: &Evaluation) -> [(&'static str, &'static str, E
             "mean recall of the three rarest classes",
             evaluation.three_rarest_recall,
         ),
-        ("Heavy chain", "gels with the right answer of none, G, A, M", evaluation.heavy_accuracy),
-        ("Light chain", "gels with the right answer of none, κ, λ", evaluation.light_accuracy),
+        (
+            "Heavy chain",
+            "gels with the right answer of none, G, A, M",
+            evaluation.heavy_accuracy,
+        ),
+        (
+            "Light chain",
+            "gels with the right answer of none, κ, λ",
+            evaluation.light_accuracy,
+        ),
     ]
 }
 
@@ -245,14 +261,21 @@ mod tests {
 
     #[test]
     fn matrices_carry_counts_and_row_shares() {
-        let matrix = matrix("Light chain", &LIGHT_NAMES, &[vec![199, 1, 0], vec![0, 3, 1], vec![0, 0, 0]]);
+        let matrix = matrix(
+            "Light chain",
+            &LIGHT_NAMES,
+            &[vec![199, 1, 0], vec![0, 3, 1], vec![0, 0, 0]],
+        );
         assert_eq!(matrix.names, ["none", "κ", "λ"]);
         let cell = |row: usize, column: usize| &matrix.rows[row].cells[column];
         assert_eq!(cell(0, 0).share.as_deref(), Some("99 %"));
         assert_eq!(cell(0, 1).share.as_deref(), Some("<1 %"));
         assert_eq!(cell(1, 1).share.as_deref(), Some("75 %"));
         assert_eq!((cell(1, 1).right, cell(1, 2).right), (true, false));
-        assert_eq!((cell(2, 2).share.as_deref(), cell(2, 2).shade.as_str()), (None, "0"));
+        assert_eq!(
+            (cell(2, 2).share.as_deref(), cell(2, 2).shade.as_str()),
+            (None, "0")
+        );
         assert_eq!(matrix.rows[0].images, "200");
     }
 

@@ -78,7 +78,11 @@ pub(super) fn example_view(example: &Example, maps: Maps) -> Result<ExampleView>
             Some(_) => "wrong",
         },
         warning: prediction.warning.clone(),
-        probabilities: bars(&prediction.probabilities, &CLASS_NAMES, Some(prediction.class)),
+        probabilities: bars(
+            &prediction.probabilities,
+            &CLASS_NAMES,
+            Some(prediction.class),
+        ),
         heavy: bars(&prediction.heavy, &HEAVY_NAMES, None),
         light: bars(&prediction.light, &LIGHT_NAMES, None),
         size: example.size,
@@ -89,7 +93,10 @@ pub(super) fn example_view(example: &Example, maps: Maps) -> Result<ExampleView>
 
 /// Bars of `probabilities`; marked is `chosen`, or else the largest.
 fn bars(probabilities: &[f64], names: &[&str], chosen: Option<usize>) -> Vec<Bar> {
-    let largest = probabilities.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let largest = probabilities
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, f64::max);
     let chosen = chosen.or_else(|| probabilities.iter().position(|p| *p == largest));
     let bar = |(class, &probability): (usize, &f64)| Bar {
         name: name_of(names, class),

@@ -129,10 +129,7 @@ mod tests {
             low: Some(0.924),
             high: Some(0.973),
         };
-        assert_eq!(
-            percent_interval(estimate).as_deref(),
-            Some("92.4 – 97.3 %")
-        );
+        assert_eq!(percent_interval(estimate).as_deref(), Some("92.4 – 97.3 %"));
         estimate.high = Some(f64::NAN);
         assert_eq!(percent_interval(estimate), None);
     }

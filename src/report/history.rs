@@ -24,8 +24,19 @@ pub(super) fn history_view(history: &[EpochRow], kept: usize) -> HistoryView {
     HistoryView {
         charts: charts(history, kept),
         columns: [
-            "epoch", "steps", "learning rate", "heavy", "light", "inner", "inter", "total",
-            "gradient", "validation loss", "accuracy", "macro F1", "missed",
+            "epoch",
+            "steps",
+            "learning rate",
+            "heavy",
+            "light",
+            "inner",
+            "inter",
+            "total",
+            "gradient",
+            "validation loss",
+            "accuracy",
+            "macro F1",
+            "missed",
         ],
         rows: history.iter().map(|row| table_row(row, kept)).collect(),
     }

@@ -37,7 +37,11 @@ fn epoch(epoch: usize) -> EpochRow {
     EpochRow {
         epoch,
         step: epoch * 20,
-        learning_rate: if epoch <= 5 { 0.006 * e } else { 0.015 * (1.0 + (e * 0.05).cos()) },
+        learning_rate: if epoch <= 5 {
+            0.006 * e
+        } else {
+            0.015 * (1.0 + (e * 0.05).cos())
+        },
         loss_heavy: 1.2 * fall + 0.05 + noise(0.06),
         loss_light: 0.95 * fall + 0.04 + noise(0.06),
         loss_inner: 0.02 + 0.01 * fall + noise(0.002),
@@ -59,10 +63,20 @@ pub(super) fn evaluation(split: &str, images: usize) -> Evaluation {
         high: Some((value + 0.7 * width).min(1.0)),
     };
     let mut confusion = vec![vec![0; 9]; 9];
-    for (class, count) in [images - 86, 2, 3, 33, 22, 9, 9, 6, 2].into_iter().enumerate() {
+    for (class, count) in [images - 86, 2, 3, 33, 22, 9, 9, 6, 2]
+        .into_iter()
+        .enumerate()
+    {
         confusion[class][class] = count;
     }
-    for (truth, predicted, count) in [(0, 3, 2), (3, 0, 2), (5, 0, 1), (8, 7, 1), (4, 3, 1), (6, 2, 1)] {
+    for (truth, predicted, count) in [
+        (0, 3, 2),
+        (3, 0, 2),
+        (5, 0, 1),
+        (8, 7, 1),
+        (4, 3, 1),
+        (6, 2, 1),
+    ] {
         confusion[truth][truth] -= count;
         confusion[truth][predicted] += count;
     }
@@ -73,21 +87,36 @@ pub(super) fn evaluation(split: &str, images: usize) -> Evaluation {
         macro_f1: estimate(0.8668, 0.082),
         false_negative_rate: estimate(0.0349, 0.03),
         rarest_recall: estimate(0.5, 0.45),
-        three_rarest_recall: Estimate { value: Some(0.761), low: None, high: None },
+        three_rarest_recall: Estimate {
+            value: Some(0.761),
+            low: None,
+            high: None,
+        },
         heavy_accuracy: estimate(0.98, 0.017),
         light_accuracy: estimate(0.985, 0.014),
         confusion,
-        heavy_confusion: vec![vec![224, 2, 0, 0], vec![2, 52, 1, 0], vec![2, 0, 15, 1], vec![0, 0, 0, 7]],
+        heavy_confusion: vec![
+            vec![224, 2, 0, 0],
+            vec![2, 52, 1, 0],
+            vec![2, 0, 15, 1],
+            vec![0, 0, 0, 7],
+        ],
         light_confusion: vec![vec![218, 1, 1], vec![2, 48, 1], vec![1, 0, 34]],
         auroc: Some(0.9912),
-        operating_points: [(0.9, 0.8123, 0.907, 0.995), (0.95, 0.41, 0.953, 0.986), (0.99, 0.00231, 1.0, 0.773)]
-            .map(|(wanted_sensitivity, threshold, sensitivity, specificity)| OperatingPoint {
+        operating_points: [
+            (0.9, 0.8123, 0.907, 0.995),
+            (0.95, 0.41, 0.953, 0.986),
+            (0.99, 0.00231, 1.0, 0.773),
+        ]
+        .map(
+            |(wanted_sensitivity, threshold, sensitivity, specificity)| OperatingPoint {
                 wanted_sensitivity,
                 threshold,
                 sensitivity,
                 specificity,
-            })
-            .into(),
+            },
+        )
+        .into(),
         calibration_error: Some(0.0183),
     }
 }
@@ -115,14 +144,21 @@ pub(super) fn example(class: usize, number: usize) -> Example {
     let gel = synth::render(class, &mut stream).expect("a gel");
     let filter = image::imageops::FilterType::Triangle;
     let gel = image::imageops::resize(&gel.image, SIZE as u32, SIZE as u32, filter);
-    let predicted = if number % 4 == 3 { (class + 1) % 9 } else { class };
+    let predicted = if number % 4 == 3 {
+        (class + 1) % 9
+    } else {
+        class
+    };
     let mut prediction = prediction(predicted, &format!("../data/{}.jpg", 100 + number));
     if number % 5 == 4 {
-        prediction.warning = Some("The image does not look like the training data: its colours are unusual.".into());
+        prediction.warning =
+            Some("The image does not look like the training data: its colours are unusual.".into());
     }
     let bump = |rows: usize, centre: f32| {
         (0..rows)
-            .map(|row| 0.31 + 0.52 * (-((row as f32 + 0.5) / rows as f32 - centre).powi(2) * 60.0).exp())
+            .map(|row| {
+                0.31 + 0.52 * (-((row as f32 + 0.5) / rows as f32 - centre).powi(2) * 60.0).exp()
+            })
             .collect::<Vec<f32>>()
     };
     let centre = 0.3 + 0.05 * number as f32;

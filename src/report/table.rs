@@ -58,15 +58,18 @@ impl Table {
 /// come from anywhere.
 pub(super) fn harmless(text: &str) -> String {
     let unsafe_in_terminals = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
-        .flat_map(|c| match unsafe_in_terminals(c) {
-            true => c.escape_default().collect::<String>(),
-            false => c.to_string(),
-        }
-        .chars()
-        .collect::<Vec<_>>())
+        .flat_map(|c| {
+            match unsafe_in_terminals(c) {
+                true => c.escape_default().collect::<String>(),
+                false => c.to_string(),
+            }
+            .chars()
+            .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -80,7 +83,10 @@ mod tests {
         table.row(["IgG-κ", "7"]);
         table.row(["凝胶.png", "12"]);
         table.row(["e\u{301}", "3"]);
-        assert_eq!(table.render(1), " IgG-κ      7\n 凝胶.png  12\n e\u{301}          3\n");
+        assert_eq!(
+            table.render(1),
+            " IgG-κ      7\n 凝胶.png  12\n e\u{301}          3\n"
+        );
     }
 
     #[test]

@@ -10,7 +10,11 @@ use crate::systems::ife::result::{
 
 /// An evaluation for the terminal: metrics with their intervals, confusion matrices, operating points.
 pub fn evaluation_text(evaluation: &Evaluation) -> String {
-    let mut text = format!("{} images, {}\n\n", evaluation.images, harmless(&evaluation.split));
+    let mut text = format!(
+        "{} images, {}\n\n",
+        evaluation.images,
+        harmless(&evaluation.split)
+    );
     text += &metrics(evaluation);
     let (positives, missed) = missed_positives(evaluation);
     text += &format!("\n  {missed} of {positives} monoclonal proteins called Negative.\n");
@@ -19,10 +23,14 @@ pub fn evaluation_text(evaluation: &Evaluation) -> String {
         ("Heavy chain", &HEAVY_NAMES, &evaluation.heavy_confusion),
         ("Light chain", &LIGHT_NAMES, &evaluation.light_confusion),
     ] {
-        text += &format!("\n{title} (row: truth, column: prediction)\n\n{}", matrix(names, counts));
+        text += &format!(
+            "\n{title} (row: truth, column: prediction)\n\n{}",
+            matrix(names, counts)
+        );
     }
     if !evaluation.operating_points.is_empty() {
-        text += "\nOperating points (positive from this probability of any monoclonal protein on)\n\n";
+        text +=
+            "\nOperating points (positive from this probability of any monoclonal protein on)\n\n";
         text += &operating_points(&evaluation.operating_points);
     }
     text
@@ -53,10 +61,14 @@ pub fn predictions_text(predictions: &[Prediction]) -> String {
 pub fn predictions_csv(predictions: &[Prediction]) -> Result<String> {
     let fault = |error: &dyn std::fmt::Display| Error::input(format!("writing CSV: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut headings: Vec<String> = ["image", "class", "name", "confidence"].map(Into::into).into();
+    let mut headings: Vec<String> = ["image", "class", "name", "confidence"]
+        .map(Into::into)
+        .into();
     headings.extend((0..CLASS_NAMES.len()).map(|class| format!("p{class}")));
     headings.push("warning".into());
-    writer.write_record(&headings).map_err(|error| fault(&error))?;
+    writer
+        .write_record(&headings)
+        .map_err(|error| fault(&error))?;
     for prediction in predictions {
         if prediction.probabilities.len() != CLASS_NAMES.len() {
             return Err(Error::input(format!(
@@ -74,7 +86,9 @@ pub fn predictions_csv(predictions: &[Prediction]) -> Result<String> {
         ];
         record.extend(prediction.probabilities.iter().map(f64::to_string));
         record.push(prediction.warning.clone().unwrap_or_default());
-        writer.write_record(&record).map_err(|error| fault(&error))?;
+        writer
+            .write_record(&record)
+            .map_err(|error| fault(&error))?;
     }
     let bytes = writer.into_inner().map_err(|error| fault(&error))?;
     String::from_utf8(bytes).map_err(|error| fault(&error))
@@ -109,7 +123,11 @@ fn metrics(evaluation: &Evaluation) -> String {
         table.row([name, &percent(estimate.value), &interval]);
     }
     table.row(["AUROC", &decimal(evaluation.auroc), ""]);
-    table.row(["Calibration error", &decimal(evaluation.calibration_error), ""]);
+    table.row([
+        "Calibration error",
+        &decimal(evaluation.calibration_error),
+        "",
+    ]);
     table.render(2)
 }
 

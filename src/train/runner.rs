@@ -32,7 +32,12 @@ impl Values {
     /// # Errors
     /// The graph has none.
     pub fn number(&self, name: &str) -> Result<f64> {
-        Ok(self.get(name)?.to_f64().first().copied().unwrap_or(f64::NAN))
+        Ok(self
+            .get(name)?
+            .to_f64()
+            .first()
+            .copied()
+            .unwrap_or(f64::NAN))
     }
 
     /// All results, in the graph's order.
@@ -55,7 +60,10 @@ pub struct Runner {
 impl Runner {
     /// Nothing prepared yet.
     pub fn new(executor: Box<dyn Executor>) -> Self {
-        Self { executor, plans: HashMap::new() }
+        Self {
+            executor,
+            plans: HashMap::new(),
+        }
     }
 
     /// The executor.
@@ -84,7 +92,8 @@ impl Runner {
         let plan = Arc::new(Plan::new(Arc::new(record()?), self.executor.target())?);
         let prepared = self.executor.prepare(plan.clone())?;
         let graph = plan.graph().clone();
-        self.plans.insert((purpose, batch), Ready { prepared, plan });
+        self.plans
+            .insert((purpose, batch), Ready { prepared, plan });
         Ok(graph)
     }
 
@@ -92,10 +101,18 @@ impl Runner {
     ///
     /// # Errors
     /// It was not prepared, or the run fails.
-    pub fn run(&mut self, purpose: &'static str, batch: usize, inputs: &[(&str, &Array)]) -> Result<Values> {
+    pub fn run(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        inputs: &[(&str, &Array)],
+    ) -> Result<Values> {
         let ready = self.plans.get(&(purpose, batch));
-        let Ready { prepared, plan } =
-            ready.ok_or_else(|| Error::shape(format!("nothing is prepared for {purpose} with batch {batch}")))?;
+        let Ready { prepared, plan } = ready.ok_or_else(|| {
+            Error::shape(format!(
+                "nothing is prepared for {purpose} with batch {batch}"
+            ))
+        })?;
         let outputs = self.executor.run(*prepared, inputs, None)?;
         let names = plan.graph().outputs().iter().map(|(name, _)| name.clone());
         Ok(Values(names.zip(outputs).collect()))
@@ -103,12 +120,18 @@ impl Runner {
 
     /// The floating-point operations of a prepared plan; 0 if there is none.
     pub fn flops(&self, purpose: &'static str, batch: usize) -> u64 {
-        self.plans.get(&(purpose, batch)).map_or(0, |ready| ready.plan.cost().flops)
+        self.plans
+            .get(&(purpose, batch))
+            .map_or(0, |ready| ready.plan.cost().flops)
     }
 
     /// The planned peak bytes of the largest plan.
     pub fn peak_bytes(&self) -> u64 {
-        self.plans.values().map(|ready| ready.plan.peak_bytes()).max().unwrap_or(0)
+        self.plans
+            .values()
+            .map(|ready| ready.plan.peak_bytes())
+            .max()
+            .unwrap_or(0)
     }
 
     /// The present values of a prepared graph's parameters and states.

@@ -33,13 +33,21 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let schedule = WarmupCosine { peak: 0.03, warmup_steps: 10, total_steps: 110 };
+        let schedule = WarmupCosine {
+            peak: 0.03,
+            warmup_steps: 10,
+            total_steps: 110,
+        };
         assert_eq!(schedule.rate(0), 0.0);
         assert!((schedule.rate(5) - 0.015).abs() < 1e-15);
         assert_eq!(schedule.rate(10), 0.03);
         assert!((schedule.rate(60) - 0.015).abs() < 1e-15);
         assert!(schedule.rate(109) < 1e-5 && schedule.rate(500) == 0.0);
-        let none = WarmupCosine { peak: 1.0, warmup_steps: 0, total_steps: 1 };
+        let none = WarmupCosine {
+            peak: 1.0,
+            warmup_steps: 0,
+            total_steps: 1,
+        };
         assert_eq!(none.rate(0), 1.0);
     }
 }

@@ -27,14 +27,24 @@ pub(super) const MOMENTUM: &str = "optimizer.momentum.";
 ///
 /// # Errors
 /// A parameter gets no gradient; the error names it. Declare it as travelling, or leave it out.
-pub fn record_sgd<'g>(r: &'g Recorder, loss: Tensor<'g>, learning_rate: Tensor<'g>, settings: Sgd) -> Result<Tensor<'g>> {
+pub fn record_sgd<'g>(
+    r: &'g Recorder,
+    loss: Tensor<'g>,
+    learning_rate: Tensor<'g>,
+    settings: Sgd,
+) -> Result<Tensor<'g>> {
     let parameters = r.parameters();
     let targets: Vec<Tensor> = parameters.iter().map(|(_, tensor)| *tensor).collect();
     let one = ops::fill(r, loss.shape(), 1.0)?;
     let gradients = autodiff::vector_jacobian(&[(loss, one)], &targets)?;
-    let missing = |(name, _): &(String, Tensor)| Error::shape(format!("the parameter {name:?} gets no gradient"));
-    let gradients: Vec<Tensor> =
-        gradients.into_iter().zip(&parameters).map(|(g, p)| g.ok_or_else(|| missing(p))).collect::<Result<_>>()?;
+    let missing = |(name, _): &(String, Tensor)| {
+        Error::shape(format!("the parameter {name:?} gets no gradient"))
+    };
+    let gradients: Vec<Tensor> = gradients
+        .into_iter()
+        .zip(&parameters)
+        .map(|(g, p)| g.ok_or_else(|| missing(p)))
+        .collect::<Result<_>>()?;
 
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
@@ -43,11 +53,24 @@ pub fn record_sgd<'g>(r: &'g Recorder, loss: Tensor<'g>, learning_rate: Tensor<'
         square_sum = ops::accumulate_square_sum(square_sum, gradient)?;
     }
     let scale = ops::clip_factor(square_sum, settings.clip_norm)?;
-    let update = ops::Sgd { momentum: settings.momentum, weight_decay: settings.weight_decay, nesterov: ops::Nesterov::Yes };
+    let update = ops::Sgd {
+        momentum: settings.momentum,
+        weight_decay: settings.weight_decay,
+        nesterov: ops::Nesterov::Yes,
+    };
     for ((name, parameter), gradient) in parameters.iter().zip(gradients) {
         let buffer_name = format!("{MOMENTUM}{name}");
-        let buffer = r.scope().state(&buffer_name, parameter.shape(), Init::Constant(0.0))?;
-        let (new, new_buffer) = ops::sgd(*parameter, gradient, buffer, learning_rate, scale, update.clone())?;
+        let buffer = r
+            .scope()
+            .state(&buffer_name, parameter.shape(), Init::Constant(0.0))?;
+        let (new, new_buffer) = ops::sgd(
+            *parameter,
+            gradient,
+            buffer,
+            learning_rate,
+            scale,
+            update.clone(),
+        )?;
         r.assign(name, new)?;
         r.assign(&buffer_name, new_buffer)?;
     }

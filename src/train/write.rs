@@ -16,7 +16,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     name.push(".partial");
     let partial = path.with_file_name(name);
     let mut file = File::create(&partial).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&partial, path));
     if let Err(e) = written {
         // The partial file is of no use to anyone; that it cannot be removed changes nothing about the failure.
         fs::remove_file(&partial).ok();
@@ -28,7 +31,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Makes the renaming durable. Only Unix can open folders.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     File::open(folder)?.sync_all()
 }
 

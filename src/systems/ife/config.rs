@@ -113,15 +113,26 @@ impl Preset {
             "paper" => Ok(Preset::Paper),
             "released" => Ok(Preset::Released),
             "demo" => Ok(Preset::Demo),
-            _ => Err(Error::input(format!("there is no preset {name:?}; there are: paper, released, demo"))),
+            _ => Err(Error::input(format!(
+                "there is no preset {name:?}; there are: paper, released, demo"
+            ))),
         }
     }
 
     /// The configuration.
     pub fn config(self) -> Config {
         let paper = Config {
-            model: ModelConfig { variant: Variant::Paper, share: 3, size: 224, width: 64 },
-            loss: LossConfig { lambda_inner: 0.3, lambda_inter: 0.3, tau: 5.0 },
+            model: ModelConfig {
+                variant: Variant::Paper,
+                share: 3,
+                size: 224,
+                width: 64,
+            },
+            loss: LossConfig {
+                lambda_inner: 0.3,
+                lambda_inter: 0.3,
+                tau: 5.0,
+            },
             train: TrainConfig {
                 epochs: 100,
                 batch: 64,
@@ -140,13 +151,29 @@ impl Preset {
         match self {
             Preset::Paper => paper,
             Preset::Released => Config {
-                model: ModelConfig { variant: Variant::Released, ..paper.model },
-                train: TrainConfig { decoding: Decoding::Released, ..paper.train },
+                model: ModelConfig {
+                    variant: Variant::Released,
+                    ..paper.model
+                },
+                train: TrainConfig {
+                    decoding: Decoding::Released,
+                    ..paper.train
+                },
                 ..paper
             },
             Preset::Demo => Config {
-                model: ModelConfig { size: 96, width: 16, ..paper.model },
-                train: TrainConfig { epochs: 12, batch: 32, learning_rate: 0.06, warmup_epochs: 1.0, ..paper.train },
+                model: ModelConfig {
+                    size: 96,
+                    width: 16,
+                    ..paper.model
+                },
+                train: TrainConfig {
+                    epochs: 12,
+                    batch: 32,
+                    learning_rate: 0.06,
+                    warmup_epochs: 1.0,
+                    ..paper.train
+                },
                 augment: Augment {
                     vertical_shift: 0.03,
                     horizontal_shift: 0.03,
@@ -166,7 +193,8 @@ impl Config {
     /// # Errors
     /// Not TOML, an unknown key, a value of the wrong type or out of range.
     pub fn read(text: &str, base: &Config) -> Result<Config> {
-        let given: toml::Table = toml::from_str(text).map_err(|e| Error::input(format!("not a configuration: {e}")))?;
+        let given: toml::Table =
+            toml::from_str(text).map_err(|e| Error::input(format!("not a configuration: {e}")))?;
         let mut table = base.to_table()?;
         merge(&mut table, given);
         Self::from_table(table)
@@ -178,16 +206,22 @@ impl Config {
     /// # Errors
     /// The key is unknown, or the value does not fit.
     pub fn with(&self, setting: &str) -> Result<Config> {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| Error::input(format!("setting {setting:?} is not of the form key=value")))?;
+        let (key, value) = setting.split_once('=').ok_or_else(|| {
+            Error::input(format!("setting {setting:?} is not of the form key=value"))
+        })?;
         let mut table = self.to_table()?;
         let place = find(&mut table, key.trim())?;
         let value = value.trim();
         *place = match place {
             toml::Value::String(_) => toml::Value::String(value.trim_matches('"').to_string()),
-            toml::Value::Float(_) => value.parse().map(toml::Value::Float).map_err(|_| not_a(setting, "number"))?,
-            _ => value.parse().map(toml::Value::Integer).map_err(|_| not_a(setting, "whole number"))?,
+            toml::Value::Float(_) => value
+                .parse()
+                .map(toml::Value::Float)
+                .map_err(|_| not_a(setting, "number"))?,
+            _ => value
+                .parse()
+                .map(toml::Value::Integer)
+                .map_err(|_| not_a(setting, "whole number"))?,
         };
         Self::from_table(table).map_err(|e| e.within(format!("setting {setting:?}")))
     }
@@ -197,16 +231,19 @@ impl Config {
     /// # Errors
     /// None in practice; the writer is fallible.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::input(format!("the configuration cannot be written: {e}")))
+        toml::to_string(self)
+            .map_err(|e| Error::input(format!("the configuration cannot be written: {e}")))
     }
 
     fn to_table(&self) -> Result<toml::Table> {
-        toml::Table::try_from(self).map_err(|e| Error::input(format!("the configuration cannot be written: {e}")))
+        toml::Table::try_from(self)
+            .map_err(|e| Error::input(format!("the configuration cannot be written: {e}")))
     }
 
     fn from_table(table: toml::Table) -> Result<Config> {
-        let config: Config =
-            table.try_into().map_err(|e: toml::de::Error| Error::input(format!("configuration: {}", e.message())))?;
+        let config: Config = table.try_into().map_err(|e: toml::de::Error| {
+            Error::input(format!("configuration: {}", e.message()))
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -217,22 +254,67 @@ impl Config {
         let finite_not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let rules = [
             (model.share <= 4, "model.share must be 0 to 4"),
-            ((32..=1024).contains(&model.size), "model.size must be 32 to 1024"),
-            ((1..=256).contains(&model.width), "model.width must be 1 to 256"),
-            (finite_not_negative(self.loss.lambda_inner), "loss.lambda_inner must not be negative"),
-            (finite_not_negative(self.loss.lambda_inter), "loss.lambda_inter must not be negative"),
-            (self.loss.tau.is_finite() && self.loss.tau > 0.0, "loss.tau must be positive"),
-            ((1..=100_000).contains(&train.epochs), "train.epochs must be 1 to 100000"),
-            ((1..=65_536).contains(&train.batch), "train.batch must be 1 to 65536"),
-            (finite_not_negative(train.learning_rate), "train.learning_rate must not be negative"),
-            (finite_not_negative(train.warmup_epochs), "train.warmup_epochs must not be negative"),
-            ((0.0..1.0).contains(&train.momentum), "train.momentum must be in [0, 1)"),
-            (finite_not_negative(train.weight_decay), "train.weight_decay must not be negative"),
-            (train.clip_norm.is_finite() && train.clip_norm > 0.0, "train.clip_norm must be positive"),
+            (
+                (32..=1024).contains(&model.size),
+                "model.size must be 32 to 1024",
+            ),
+            (
+                (1..=256).contains(&model.width),
+                "model.width must be 1 to 256",
+            ),
+            (
+                finite_not_negative(self.loss.lambda_inner),
+                "loss.lambda_inner must not be negative",
+            ),
+            (
+                finite_not_negative(self.loss.lambda_inter),
+                "loss.lambda_inter must not be negative",
+            ),
+            (
+                self.loss.tau.is_finite() && self.loss.tau > 0.0,
+                "loss.tau must be positive",
+            ),
+            (
+                (1..=100_000).contains(&train.epochs),
+                "train.epochs must be 1 to 100000",
+            ),
+            (
+                (1..=65_536).contains(&train.batch),
+                "train.batch must be 1 to 65536",
+            ),
+            (
+                finite_not_negative(train.learning_rate),
+                "train.learning_rate must not be negative",
+            ),
+            (
+                finite_not_negative(train.warmup_epochs),
+                "train.warmup_epochs must not be negative",
+            ),
+            (
+                (0.0..1.0).contains(&train.momentum),
+                "train.momentum must be in [0, 1)",
+            ),
+            (
+                finite_not_negative(train.weight_decay),
+                "train.weight_decay must not be negative",
+            ),
+            (
+                train.clip_norm.is_finite() && train.clip_norm > 0.0,
+                "train.clip_norm must be positive",
+            ),
             // TOML's integers are signed.
-            (i64::try_from(train.seed).is_ok(), "train.seed must be at most 2⁶³ − 1"),
-            ((0.0..1.0).contains(&train.test_share), "train.test_share must be in [0, 1)"),
-            ((0.0..1.0).contains(&train.validation_share), "train.validation_share must be in [0, 1)"),
+            (
+                i64::try_from(train.seed).is_ok(),
+                "train.seed must be at most 2⁶³ − 1",
+            ),
+            (
+                (0.0..1.0).contains(&train.test_share),
+                "train.test_share must be in [0, 1)",
+            ),
+            (
+                (0.0..1.0).contains(&train.validation_share),
+                "train.validation_share must be in [0, 1)",
+            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::input(format!("configuration: {rule}"))),
@@ -250,7 +332,9 @@ fn merge(base: &mut toml::Table, given: toml::Table) {
         match (base.get_mut(&key), value) {
             (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
             // A whole number where a real one is meant is as good.
-            (Some(place @ toml::Value::Float(_)), toml::Value::Integer(n)) => *place = toml::Value::Float(n as f64),
+            (Some(place @ toml::Value::Float(_)), toml::Value::Integer(n)) => {
+                *place = toml::Value::Float(n as f64)
+            }
             (_, value) => {
                 base.insert(key, value);
             }
@@ -259,17 +343,26 @@ fn merge(base: &mut toml::Table, given: toml::Table) {
 }
 
 fn find<'t>(table: &'t mut toml::Table, key: &str) -> Result<&'t mut toml::Value> {
-    let (section, name) = key.rsplit_once('.').map_or((None, key), |(section, name)| (Some(section), name));
+    let (section, name) = key
+        .rsplit_once('.')
+        .map_or((None, key), |(section, name)| (Some(section), name));
     let mut known = Vec::new();
     let mut found = None;
     for (own, value) in table.iter_mut() {
-        let toml::Value::Table(inner) = value else { continue };
+        let toml::Value::Table(inner) = value else {
+            continue;
+        };
         known.extend(inner.keys().map(|inner| format!("{own}.{inner}")));
         if section.is_none_or(|section| section == own) && inner.contains_key(name) {
             found = inner.get_mut(name);
         }
     }
-    found.ok_or_else(|| Error::input(format!("there is no setting {key:?}; there are: {}", known.join(", "))))
+    found.ok_or_else(|| {
+        Error::input(format!(
+            "there is no setting {key:?}; there are: {}",
+            known.join(", ")
+        ))
+    })
 }
 
 /// The default configuration with a comment on every line, as `axenic init ife` prints it.
@@ -289,9 +382,31 @@ mod tests {
     fn settings_are_found_and_checked() {
         let config = Preset::Paper.config();
         assert_eq!(config.with("share=2").expect("known").model.share, 2);
-        assert_eq!(config.with("train.learning_rate=1").expect("known").train.learning_rate, 1.0);
-        assert_eq!(config.with("variant=released").expect("known").model.variant, Variant::Released);
-        for wrong in ["share=5", "shares=1", "variant=other", "epochs=-1", "epochs", "tau=nan", "batch=x"] {
+        assert_eq!(
+            config
+                .with("train.learning_rate=1")
+                .expect("known")
+                .train
+                .learning_rate,
+            1.0
+        );
+        assert_eq!(
+            config
+                .with("variant=released")
+                .expect("known")
+                .model
+                .variant,
+            Variant::Released
+        );
+        for wrong in [
+            "share=5",
+            "shares=1",
+            "variant=other",
+            "epochs=-1",
+            "epochs",
+            "tau=nan",
+            "batch=x",
+        ] {
             assert!(config.with(wrong).is_err_and(|e| e.is_input()), "{wrong}");
         }
     }
@@ -303,6 +418,10 @@ mod tests {
         assert_eq!(read.train.learning_rate, 1.0);
         assert_eq!(read.model, base.model);
         assert!(Config::read("[train]\nlearning = 1\n", &base).is_err());
-        assert_eq!(Config::read(&base.to_toml().expect("written"), &Preset::Paper.config()).expect("valid"), base);
+        assert_eq!(
+            Config::read(&base.to_toml().expect("written"), &Preset::Paper.config())
+                .expect("valid"),
+            base
+        );
     }
 }

@@ -22,7 +22,11 @@ pub struct Decoded {
 /// `joint`: of the nine admissible pairs the one with the highest sum of log-probabilities; no inadmissible pair can come
 /// out. `released`: each task's arg-max alone; a heavy chain without a light chain, which is none of the nine, is called
 /// Negative.
-pub fn decode(heavy: [f64; HEAVY_CLASSES], light: [f64; LIGHT_CLASSES], decoding: Decoding) -> Decoded {
+pub fn decode(
+    heavy: [f64; HEAVY_CLASSES],
+    light: [f64; LIGHT_CLASSES],
+    decoding: Decoding,
+) -> Decoded {
     // Sums of logits differ from sums of log-probabilities by a constant, which the softmax forgets.
     let probabilities = softmax(CLASSES.map(|(_, h, l)| heavy[h] + light[l]));
     let (heavy, light) = (softmax(heavy), softmax(light));
@@ -30,10 +34,18 @@ pub fn decode(heavy: [f64; HEAVY_CLASSES], light: [f64; LIGHT_CLASSES], decoding
         Decoding::Joint => arg_max(&probabilities),
         Decoding::Released => {
             let pair = (arg_max(&heavy), arg_max(&light));
-            CLASSES.iter().position(|&(_, h, l)| (h, l) == pair).unwrap_or(0)
+            CLASSES
+                .iter()
+                .position(|&(_, h, l)| (h, l) == pair)
+                .unwrap_or(0)
         }
     };
-    Decoded { class, probabilities, heavy, light }
+    Decoded {
+        class,
+        probabilities,
+        heavy,
+        light,
+    }
 }
 
 /// The position of the largest value; the first of several.

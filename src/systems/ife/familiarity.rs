@@ -33,12 +33,24 @@ impl Look {
     fn fit(training: &[Vec<f64>], validation: &[Vec<f64>]) -> Self {
         let n = training.len().max(1) as f64;
         let width = training.first().map_or(0, Vec::len);
-        let mean: Vec<f64> = (0..width).map(|j| training.iter().map(|row| row[j]).sum::<f64>() / n).collect();
-        let variance = |j: usize| training.iter().map(|row| (row[j] - mean[j]).powi(2)).sum::<f64>() / n;
+        let mean: Vec<f64> = (0..width)
+            .map(|j| training.iter().map(|row| row[j]).sum::<f64>() / n)
+            .collect();
+        let variance = |j: usize| {
+            training
+                .iter()
+                .map(|row| (row[j] - mean[j]).powi(2))
+                .sum::<f64>()
+                / n
+        };
         let deviation: Vec<f64> = (0..width).map(|j| variance(j).sqrt()).collect();
         let floor = FLOOR * deviation.iter().sum::<f64>() / width.max(1) as f64 + 1e-12;
         let deviation = deviation.into_iter().map(|x| x.max(floor)).collect();
-        let mut look = Self { mean, deviation, limit: 0.0 };
+        let mut look = Self {
+            mean,
+            deviation,
+            limit: 0.0,
+        };
         let mut distances: Vec<f64> = validation.iter().map(|row| look.distance(row)).collect();
         distances.sort_by(f64::total_cmp);
         let place = (QUANTILE * distances.len().saturating_sub(1) as f64).ceil() as usize;
@@ -47,7 +59,10 @@ impl Look {
     }
 
     fn distance(&self, row: &[f64]) -> f64 {
-        let terms = row.iter().zip(self.mean.iter().zip(&self.deviation)).map(|(x, (m, s))| ((x - m) / s).powi(2));
+        let terms = row
+            .iter()
+            .zip(self.mean.iter().zip(&self.deviation))
+            .map(|(x, (m, s))| ((x - m) / s).powi(2));
         terms.sum::<f64>() / self.mean.len().max(1) as f64
     }
 }
@@ -71,8 +86,10 @@ pub struct Appearance {
 impl Familiarity {
     /// Learns from training images, and sets the limits on validation images.
     pub fn fit(training: &[Appearance], validation: &[Appearance]) -> Self {
-        let features = |set: &[Appearance]| set.iter().map(|a| a.features.clone()).collect::<Vec<_>>();
-        let picture = |set: &[Appearance]| set.iter().map(|a| a.picture.clone()).collect::<Vec<_>>();
+        let features =
+            |set: &[Appearance]| set.iter().map(|a| a.features.clone()).collect::<Vec<_>>();
+        let picture =
+            |set: &[Appearance]| set.iter().map(|a| a.picture.clone()).collect::<Vec<_>>();
         Self {
             features: Look::fit(&features(training), &features(validation)),
             picture: Look::fit(&picture(training), &picture(validation)),
@@ -93,11 +110,21 @@ impl Familiarity {
         let mut tensors = BTreeMap::new();
         for (name, look) in [("features", &self.features), ("picture", &self.picture)] {
             let width = look.mean.len();
-            tensors.insert(format!("{name}.mean"), Array::new([width], look.mean.clone())?);
-            tensors.insert(format!("{name}.deviation"), Array::new([width], look.deviation.clone())?);
+            tensors.insert(
+                format!("{name}.mean"),
+                Array::new([width], look.mean.clone())?,
+            );
+            tensors.insert(
+                format!("{name}.deviation"),
+                Array::new([width], look.deviation.clone())?,
+            );
             tensors.insert(format!("{name}.limit"), Array::scalar(look.limit));
         }
-        Weights { tensors, ..Weights::default() }.save(path)
+        Weights {
+            tensors,
+            ..Weights::default()
+        }
+        .save(path)
     }
 
     /// Reads it back.
@@ -108,14 +135,26 @@ impl Familiarity {
         let file = Weights::load(path)?;
         let numbers = |name: String| -> Result<Vec<f64>> {
             let array = file.tensors.get(&name);
-            let array = array.ok_or_else(|| Error::checkpoint(format!("{}: {name} is missing", path.display())))?;
+            let array = array.ok_or_else(|| {
+                Error::checkpoint(format!("{}: {name} is missing", path.display()))
+            })?;
             Ok(array.to_f64().into_owned())
         };
         let look = |name: &str| -> Result<Look> {
-            let limit = numbers(format!("{name}.limit"))?.first().copied().unwrap_or(f64::NAN);
-            Ok(Look { mean: numbers(format!("{name}.mean"))?, deviation: numbers(format!("{name}.deviation"))?, limit })
+            let limit = numbers(format!("{name}.limit"))?
+                .first()
+                .copied()
+                .unwrap_or(f64::NAN);
+            Ok(Look {
+                mean: numbers(format!("{name}.mean"))?,
+                deviation: numbers(format!("{name}.deviation"))?,
+                limit,
+            })
         };
-        Ok(Self { features: look("features")?, picture: look("picture")? })
+        Ok(Self {
+            features: look("features")?,
+            picture: look("picture")?,
+        })
     }
 }
 
@@ -127,18 +166,37 @@ pub fn describe(picture: &Planes) -> Vec<f64> {
     for plane in picture.values.chunks_exact((height * width).max(1)) {
         let mut sorted = plane.to_vec();
         sorted.sort_by(f32::total_cmp);
-        numbers.extend([0.05, 0.5, 0.95].map(|share| f64::from(sorted[(share * (sorted.len() - 1) as f64) as usize]) / 255.0));
+        numbers.extend(
+            [0.05, 0.5, 0.95].map(|share| {
+                f64::from(sorted[(share * (sorted.len() - 1) as f64) as usize]) / 255.0
+            }),
+        );
     }
     let grey: Vec<f64> = (0..height * width)
-        .map(|i| picture.values.iter().skip(i).step_by(height * width).map(|&v| f64::from(v)).sum::<f64>() / (3.0 * 255.0))
+        .map(|i| {
+            picture
+                .values
+                .iter()
+                .skip(i)
+                .step_by(height * width)
+                .map(|&v| f64::from(v))
+                .sum::<f64>()
+                / (3.0 * 255.0)
+        })
         .collect();
-    let along_rows = grey.chunks_exact(width).flat_map(|row| row.windows(2).map(|w| (w[1] - w[0]).abs()));
+    let along_rows = grey
+        .chunks_exact(width)
+        .flat_map(|row| row.windows(2).map(|w| (w[1] - w[0]).abs()));
     let along_columns = (0..grey.len() - width).map(|i| (grey[i + width] - grey[i]).abs());
     numbers.push(mean(along_rows));
     numbers.push(mean(along_columns));
-    let column_means: Vec<f64> =
-        (0..width).map(|x| mean((0..height).map(|y| grey[y * width + x]))).collect();
-    let row_means: Vec<f64> = grey.chunks_exact(width).map(|row| mean(row.iter().copied())).collect();
+    let column_means: Vec<f64> = (0..width)
+        .map(|x| mean((0..height).map(|y| grey[y * width + x])))
+        .collect();
+    let row_means: Vec<f64> = grey
+        .chunks_exact(width)
+        .map(|row| mean(row.iter().copied()))
+        .collect();
     numbers.push(spread(&column_means));
     numbers.push(spread(&row_means));
     numbers

@@ -42,7 +42,11 @@ pub fn finish(
         if items.is_empty() {
             continue;
         }
-        progress.begin(&format!("scoring the {} part", part.name()), "images", items.len() as u64);
+        progress.begin(
+            &format!("scoring the {} part", part.name()),
+            "images",
+            items.len() as u64,
+        );
         let outcomes = study::outcomes(runner, config, images, &items, threads, progress)?;
         progress.end();
         let counts = &fitted.standing.training_counts;
@@ -74,7 +78,11 @@ fn learn_familiarity(
         // Evenly spread over the part, whatever its order.
         let step = items.len().div_ceil(FAMILIAR_IMAGES).max(1);
         items = items.into_iter().step_by(step).collect();
-        progress.begin(&format!("learning what the {} images look like", part.name()), "images", items.len() as u64);
+        progress.begin(
+            &format!("learning what the {} images look like", part.name()),
+            "images",
+            items.len() as u64,
+        );
         let readings = study::read_images(runner, config, images, &items, threads, progress)?;
         progress.end();
         items
@@ -82,7 +90,10 @@ fn learn_familiarity(
             .zip(readings)
             .map(|(&item, reading)| {
                 let picture = picture(&images.record(item).path, config.model.size)?;
-                Ok(Appearance { features: reading.features, picture: describe(&picture) })
+                Ok(Appearance {
+                    features: reading.features,
+                    picture: describe(&picture),
+                })
             })
             .collect()
     };
@@ -100,7 +111,12 @@ fn choose_examples(items: &[usize], outcomes: &[Outcome]) -> Vec<usize> {
     chosen.into_iter().map(|i| items[i]).collect()
 }
 
-fn read_examples(runner: &mut Runner, images: &Images, folder: &RunFolder, items: &[usize]) -> Result<Vec<Example>> {
+fn read_examples(
+    runner: &mut Runner,
+    images: &Images,
+    folder: &RunFolder,
+    items: &[usize],
+) -> Result<Vec<Example>> {
     let reader = Reader::open(folder, runner, 1)?;
     let read = |&item: &usize| {
         let record = images.record(item);
@@ -111,18 +127,35 @@ fn read_examples(runner: &mut Runner, images: &Images, folder: &RunFolder, items
     items.iter().map(read).collect()
 }
 
-fn facts(runner: &Runner, images: &Images, fitted: &Fitted, weights: &str) -> Vec<(String, String)> {
+fn facts(
+    runner: &Runner,
+    images: &Images,
+    fitted: &Fitted,
+    weights: &str,
+) -> Vec<(String, String)> {
     let (count, seconds) = fitted.trained;
-    let rate = if seconds > 0.0 { format!("{:.1} images/s", count as f64 / seconds) } else { "not measured".into() };
+    let rate = if seconds > 0.0 {
+        format!("{:.1} images/s", count as f64 / seconds)
+    } else {
+        "not measured".into()
+    };
     [
         ("device", runner.description()),
         ("axenic", env!("CARGO_PKG_VERSION").to_string()),
         ("training steps", fitted.standing.step.to_string()),
         ("speed of the training steps", rate),
-        ("planned peak memory", format!("{} MiB", runner.peak_bytes() >> 20)),
+        (
+            "planned peak memory",
+            format!("{} MiB", runner.peak_bytes() >> 20),
+        ),
         ("training / validation / test images", {
             let count = |part| images.part(part).len();
-            format!("{} / {} / {}", count(Part::Train), count(Part::Validation), count(Part::Test))
+            format!(
+                "{} / {} / {}",
+                count(Part::Train),
+                count(Part::Validation),
+                count(Part::Test)
+            )
         }),
         ("data SHA-256", images.digest.clone()),
         ("weights SHA-256", weights.to_string()),
@@ -133,6 +166,14 @@ fn facts(runner: &Runner, images: &Images, fitted: &Fitted, weights: &str) -> Ve
 
 fn description(images: &Images) -> String {
     let counts = images.class_counts(Part::All);
-    let listed: Vec<String> = CLASSES.iter().zip(counts).map(|((name, _, _), n)| format!("{n} {name}")).collect();
-    format!("{} labelled images: {}", counts.iter().sum::<u64>(), listed.join(", "))
+    let listed: Vec<String> = CLASSES
+        .iter()
+        .zip(counts)
+        .map(|((name, _, _), n)| format!("{n} {name}"))
+        .collect();
+    format!(
+        "{} labelled images: {}",
+        counts.iter().sum::<u64>(),
+        listed.join(", ")
+    )
 }

@@ -66,7 +66,10 @@ pub fn fit(
     options: FitOptions,
     progress: &mut dyn Progress,
 ) -> Result<Fitted> {
-    let (train, validation) = (require(images, Part::Train)?, require(images, Part::Validation)?);
+    let (train, validation) = (
+        require(images, Part::Train)?,
+        require(images, Part::Validation)?,
+    );
     let mut fit = Fit {
         runner,
         config,
@@ -86,10 +89,18 @@ pub fn fit(
     fit.start()?;
     while fit.standing.epoch < config.train.epochs {
         if !fit.epoch()? {
-            return Ok(Fitted { standing: fit.standing, trained: fit.trained, was_stopped: true });
+            return Ok(Fitted {
+                standing: fit.standing,
+                trained: fit.trained,
+                was_stopped: true,
+            });
         }
     }
-    Ok(Fitted { standing: fit.standing, trained: fit.trained, was_stopped: false })
+    Ok(Fitted {
+        standing: fit.standing,
+        trained: fit.trained,
+        was_stopped: false,
+    })
 }
 
 impl Fit<'_> {
@@ -97,22 +108,28 @@ impl Fit<'_> {
     fn start(&mut self) -> Result<()> {
         let graph = self.prepare(self.config.train.batch.min(self.train.len()))?;
         if !(self.options.resume && self.folder.has_checkpoint()) {
-            return self.runner.set_weights(&graph, &Weights::initial(&graph, self.config.train.seed)?);
+            return self
+                .runner
+                .set_weights(&graph, &Weights::initial(&graph, self.config.train.seed)?);
         }
         let (weights, standing) = self.folder.load_last()?;
         if standing.data != self.standing.data {
             let advice = "train in a new folder, or bring the data back";
-            return Err(Error::input(format!("the data is not what this run was trained on; {advice}")));
+            return Err(Error::input(format!(
+                "the data is not what this run was trained on; {advice}"
+            )));
         }
         self.standing = standing;
         self.runner.set_weights(&graph, &weights)?;
         let (epoch, step) = (self.standing.epoch, self.standing.step);
-        self.progress.note(&format!("continuing behind epoch {epoch}, step {step}"));
+        self.progress
+            .note(&format!("continuing behind epoch {epoch}, step {step}"));
         Ok(())
     }
 
     fn prepare(&mut self, batch: usize) -> Result<Arc<Graph>> {
-        self.runner.prepare("training", batch, || training_step(self.config, batch))
+        self.runner
+            .prepare("training", batch, || training_step(self.config, batch))
     }
 
     /// One epoch, from where the standing says. False if the work was asked to stop.
@@ -131,13 +148,26 @@ impl Fit<'_> {
             total_steps: train.epochs * steps,
         };
         let number = self.standing.epoch + 1;
-        self.progress.begin(&format!("epoch {number}/{}", train.epochs), "images", order.len() as u64);
+        self.progress.begin(
+            &format!("epoch {number}/{}", train.epochs),
+            "images",
+            order.len() as u64,
+        );
         self.progress.advance(done as u64);
         let augmented = Some((self.config.augment, train.seed));
         let epoch = self.standing.epoch as u64;
-        for batch in self.images.batches(&order[done..], train.batch, augmented, epoch, self.options.threads)? {
+        for batch in self.images.batches(
+            &order[done..],
+            train.batch,
+            augmented,
+            epoch,
+            self.options.threads,
+        )? {
             self.step(batch?, schedule.rate(self.standing.step))?;
-            let is_due = self.options.checkpoint_every.is_some_and(|every| self.standing.step % every == 0);
+            let is_due = self
+                .options
+                .checkpoint_every
+                .is_some_and(|every| self.standing.step % every == 0);
             let is_stopped = self.progress.should_stop();
             if is_stopped || (is_due && self.standing.step_in_epoch < steps) {
                 self.save()?;
@@ -157,16 +187,28 @@ impl Fit<'_> {
         let count = batch.items.len();
         self.prepare(count)?;
         let rate = Array::scalar(learning_rate);
-        let inputs = [("x", &batch.x), ("heavy", &batch.heavy), ("light", &batch.light), ("learning_rate", &rate)];
+        let inputs = [
+            ("x", &batch.x),
+            ("heavy", &batch.heavy),
+            ("light", &batch.light),
+            ("learning_rate", &rate),
+        ];
         let values = self.runner.run("training", count, &inputs)?;
         let measured = measured(&values)?;
         if let Some(bad) = measured.iter().position(|x| !x.is_finite()) {
             let what = TERMS[bad];
             let step = self.standing.step + 1;
             let advice = "lower train.learning_rate; the last checkpoint is kept";
-            return Err(Error::input(format!("{what} is {} in step {step}; {advice}", measured[bad])));
+            return Err(Error::input(format!(
+                "{what} is {} in step {step}; {advice}",
+                measured[bad]
+            )));
         }
-        self.standing.sums.iter_mut().zip(measured).for_each(|(sum, x)| *sum += x);
+        self.standing
+            .sums
+            .iter_mut()
+            .zip(measured)
+            .for_each(|(sum, x)| *sum += x);
         self.standing.step += 1;
         self.standing.step_in_epoch += 1;
         self.trained.0 += count;
@@ -177,7 +219,8 @@ impl Fit<'_> {
 
     /// Validates, keeps the weights if they are the best so far, writes the checkpoint.
     fn finish_epoch(&mut self, learning_rate: f64, steps: usize) -> Result<()> {
-        self.progress.begin("validation", "images", self.validation.len() as u64);
+        self.progress
+            .begin("validation", "images", self.validation.len() as u64);
         let outcomes = study::outcomes(
             self.runner,
             self.config,
@@ -188,7 +231,11 @@ impl Fit<'_> {
         )?;
         self.progress.end();
         let row = self.row(learning_rate, steps, &outcomes)?;
-        let is_better = match self.standing.rows.get(self.standing.best_epoch.wrapping_sub(1)) {
+        let is_better = match self
+            .standing
+            .rows
+            .get(self.standing.best_epoch.wrapping_sub(1))
+        {
             None => true,
             Some(best) => {
                 let key = |row: &EpochRow| (row.validation_macro_f1, -row.validation_loss);
@@ -203,7 +250,8 @@ impl Fit<'_> {
         let weights = self.weights()?;
         if is_better {
             self.standing.best_epoch = self.standing.epoch;
-            self.folder.save_best(&weights, self.config, self.standing.epoch)?;
+            self.folder
+                .save_best(&weights, self.config, self.standing.epoch)?;
         }
         self.progress.note(&format!(
             "epoch {:>3}  loss {:.4}  validation: accuracy {:.4}, macro F1 {:.4}{}  weights {}",
@@ -219,8 +267,14 @@ impl Fit<'_> {
 
     fn row(&self, learning_rate: f64, steps: usize, outcomes: &[Outcome]) -> Result<EpochRow> {
         let confusion = confusion(outcomes)?;
-        let [loss_heavy, loss_light, loss_inner, loss_inter, loss_total, gradient_norm] =
-            self.standing.sums.map(|sum| sum / steps as f64);
+        let [
+            loss_heavy,
+            loss_light,
+            loss_inner,
+            loss_inter,
+            loss_total,
+            gradient_norm,
+        ] = self.standing.sums.map(|sum| sum / steps as f64);
         Ok(EpochRow {
             epoch: self.standing.epoch + 1,
             step: self.standing.step,
@@ -231,7 +285,8 @@ impl Fit<'_> {
             loss_inter,
             loss_total,
             gradient_norm,
-            validation_loss: outcomes.iter().map(|outcome| outcome.loss).sum::<f64>() / outcomes.len() as f64,
+            validation_loss: outcomes.iter().map(|outcome| outcome.loss).sum::<f64>()
+                / outcomes.len() as f64,
             validation_accuracy: confusion.accuracy().unwrap_or(0.0),
             validation_macro_f1: confusion.macro_f1().unwrap_or(0.0),
             validation_fnr: confusion.false_negative_rate(0),
@@ -250,8 +305,14 @@ impl Fit<'_> {
 }
 
 /// What is watched in every step, in the order of [`Standing::sums`].
-const TERMS: [&str; 6] =
-    ["loss.heavy", "loss.light", "loss.inner", "loss.inter", "loss.total", "the norm of the gradient"];
+const TERMS: [&str; 6] = [
+    "loss.heavy",
+    "loss.light",
+    "loss.inner",
+    "loss.inter",
+    "loss.total",
+    "the norm of the gradient",
+];
 
 fn measured(values: &Values) -> Result<[f64; 6]> {
     let mut numbers = [0.0; 6];

@@ -28,10 +28,15 @@ pub fn training_step(config: &Config, batch: usize) -> Result<Graph> {
         let learning_rate = r.input("learning_rate", Spec::real([]))?;
         let outputs = network(&r.scope(), x, &config.model, BatchNormMode::Batch)?;
         let loss = loss(&outputs, heavy, light, &config.loss, config.model.variant)?;
-        loss.terms().into_iter().try_for_each(|(name, term)| r.output(name, term))?;
+        loss.terms()
+            .into_iter()
+            .try_for_each(|(name, term)| r.output(name, term))?;
         let train = &config.train;
-        let settings =
-            Sgd { momentum: train.momentum, weight_decay: train.weight_decay, clip_norm: train.clip_norm };
+        let settings = Sgd {
+            momentum: train.momentum,
+            weight_decay: train.weight_decay,
+            clip_norm: train.clip_norm,
+        };
         let square_norm = record_sgd(r, loss.total, learning_rate, settings)?;
         r.output("gradient.square_norm", square_norm)
     })
@@ -81,7 +86,9 @@ pub fn forward(config: &Config, images: Shape, request: ForwardRequest) -> Resul
         let heavy = r.input("heavy", Spec::index([images[0]]))?;
         let light = r.input("light", Spec::index([images[0]]))?;
         let loss = loss(&outputs, heavy, light, &config.loss, config.model.variant)?;
-        loss.terms().into_iter().try_for_each(|(name, term)| r.output(name, term))?;
+        loss.terms()
+            .into_iter()
+            .try_for_each(|(name, term)| r.output(name, term))?;
         if !request.with_gradients {
             return Ok(());
         }
@@ -89,7 +96,10 @@ pub fn forward(config: &Config, images: Shape, request: ForwardRequest) -> Resul
         targets.extend(r.parameters());
         let tensors: Vec<_> = targets.iter().map(|(_, tensor)| *tensor).collect();
         let gradients = autodiff::gradients(loss.total, &tensors)?;
-        targets.iter().zip(gradients).try_for_each(|((name, _), grad)| r.output(&format!("grad.{name}"), grad))
+        targets
+            .iter()
+            .zip(gradients)
+            .try_for_each(|((name, _), grad)| r.output(&format!("grad.{name}"), grad))
     })
 }
 

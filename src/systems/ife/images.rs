@@ -13,7 +13,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Mean and standard deviation of the method: 0.5 in every channel.
-pub const NORMALISATION: Normalisation = Normalisation { mean: [0.5; 3], std: [0.5; 3] };
+pub const NORMALISATION: Normalisation = Normalisation {
+    mean: [0.5; 3],
+    std: [0.5; 3],
+};
 
 /// Memory that resized images may be kept in, so that an epoch need not decode them again.
 const CACHE_BYTES: usize = 1 << 30;
@@ -79,14 +82,34 @@ impl Images {
         let seed = config.train.seed;
         let (kept, test) = match &table.split {
             Some(given) => (given.train.clone().collect(), given.test.clone().collect()),
-            None => held_out(&table.records, (0..table.records.len()).collect(), config.train.test_share, seed, "test")?,
+            None => held_out(
+                &table.records,
+                (0..table.records.len()).collect(),
+                config.train.test_share,
+                seed,
+                "test",
+            )?,
         };
-        let (train, validation) = held_out(&table.records, kept, config.train.validation_share, seed, "validation")?;
+        let (train, validation) = held_out(
+            &table.records,
+            kept,
+            config.train.validation_share,
+            seed,
+            "validation",
+        )?;
         let size = config.model.size;
         let affordable = table.records.len() * 3 * size * size * size_of::<f32>() <= CACHE_BYTES;
         let cached = if affordable { table.records.len() } else { 0 };
         let cache = Arc::new((0..cached).map(|_| OnceLock::new()).collect());
-        Ok(Self { records: Arc::new(table.records), train, validation, test, digest, size, cache })
+        Ok(Self {
+            records: Arc::new(table.records),
+            train,
+            validation,
+            test,
+            digest,
+            size,
+            cache,
+        })
     }
 
     /// The records of a part, by position.
@@ -107,7 +130,9 @@ impl Images {
     /// How many images of each class a part has.
     pub fn class_counts(&self, part: Part) -> [u64; CLASSES.len()] {
         let mut counts = [0; CLASSES.len()];
-        self.part(part).into_iter().for_each(|item| counts[self.records[item].class] += 1);
+        self.part(part)
+            .into_iter()
+            .for_each(|item| counts[self.records[item].class] += 1);
         counts
     }
 
@@ -184,7 +209,10 @@ fn assemble(records: &[Record], loaded: Vec<(usize, Vec<f32>)>, size: usize) -> 
     let items: Vec<usize> = loaded.iter().map(|(item, _)| *item).collect();
     let images: Vec<&[f32]> = loaded.iter().map(|(_, values)| values.as_slice()).collect();
     let labels = |label: fn(&Record) -> usize| {
-        let values: Vec<u32> = items.iter().map(|&item| label(&records[item]) as u32).collect();
+        let values: Vec<u32> = items
+            .iter()
+            .map(|&item| label(&records[item]) as u32)
+            .collect();
         Array::new([items.len()], values)
     };
     Ok(Batch {
@@ -203,7 +231,10 @@ pub fn require(images: &Images, part: Part) -> Result<Vec<usize>> {
     let items = images.part(part);
     if items.is_empty() {
         let advice = "use --split all, or a folder with more images";
-        return Err(Error::input(format!("the {} part of the data has no images; {advice}", part.name())));
+        return Err(Error::input(format!(
+            "the {} part of the data has no images; {advice}",
+            part.name()
+        )));
     }
     Ok(items)
 }

@@ -75,9 +75,18 @@ pub fn loss<'g>(
     let heavy = cross_entropy(outputs.heavy, heavy)?;
     let light = cross_entropy(outputs.light, light)?;
     let (inner, inter) = (total(&inner_terms)?, total(&inter_terms)?);
-    let regularisers = [scaled(inner, config.lambda_inner)?, scaled(inter, config.lambda_inter)?];
+    let regularisers = [
+        scaled(inner, config.lambda_inner)?,
+        scaled(inter, config.lambda_inter)?,
+    ];
     let total = total(&[heavy, light, regularisers[0], regularisers[1]])?;
-    Ok(Loss { heavy, light, inner, inter, total })
+    Ok(Loss {
+        heavy,
+        light,
+        inner,
+        inter,
+        total,
+    })
 }
 
 fn cross_entropy<'g>(logits: Tensor<'g>, labels: Tensor<'g>) -> Result<Tensor<'g>> {
@@ -85,12 +94,21 @@ fn cross_entropy<'g>(logits: Tensor<'g>, labels: Tensor<'g>) -> Result<Tensor<'g
 }
 
 /// One map's inner-task term, a scalar: map [N, H], positive [N].
-fn inner<'g>(map: Tensor<'g>, positive: Tensor<'g>, tau: f64, variant: Variant) -> Result<Tensor<'g>> {
+fn inner<'g>(
+    map: Tensor<'g>,
+    positive: Tensor<'g>,
+    tau: f64,
+    variant: Variant,
+) -> Result<Tensor<'g>> {
     let target = ops::stop_gradient(map)?;
     let sharper = ops::softmax_kl_divergence(target, map, 1, 1.0 / tau, 1.0)?; // [N]
     let smoother = ops::softmax_kl_divergence(target, map, 1, tau, 1.0)?;
     match variant {
-        Variant::Paper => ops::mean(ops::select(positive, sharper, smoother)?, &[0], KeepAxes::No),
+        Variant::Paper => ops::mean(
+            ops::select(positive, sharper, smoother)?,
+            &[0],
+            KeepAxes::No,
+        ),
         Variant::Released => {
             let terms = ops::select(positive, sharper, scaled(smoother, 0.5)?)?;
             scaled(ops::sum(terms, &[0], KeepAxes::No)?, 0.01)
@@ -99,9 +117,17 @@ fn inner<'g>(map: Tensor<'g>, positive: Tensor<'g>, tau: f64, variant: Variant) 
 }
 
 /// One stage's inter-task term, a scalar: maps [N, H] of heavy and light, masks [N] of the positives.
-fn inter<'g>([heavy, light]: [Tensor<'g>; 2], masks: [Tensor<'g>; 2], variant: Variant) -> Result<Tensor<'g>> {
+fn inter<'g>(
+    [heavy, light]: [Tensor<'g>; 2],
+    masks: [Tensor<'g>; 2],
+    variant: Variant,
+) -> Result<Tensor<'g>> {
     let r = heavy.recorder();
-    let terms = ops::js_divergence(ops::softmax(heavy, 1, 1.0)?, ops::softmax(light, 1, 1.0)?, 1)?; // [N]
+    let terms = ops::js_divergence(
+        ops::softmax(heavy, 1, 1.0)?,
+        ops::softmax(light, 1, 1.0)?,
+        1,
+    )?; // [N]
     let zero = ops::fill(r, [], 0.0)?;
     let one = ops::fill(r, [], 1.0)?;
     let of_both = |values| ops::select(masks[0], ops::select(masks[1], values, zero)?, zero);
@@ -123,5 +149,7 @@ fn scaled<'g>(x: Tensor<'g>, factor: f64) -> Result<Tensor<'g>> {
 
 /// The sum of at least one term.
 fn total<'g>(terms: &[Tensor<'g>]) -> Result<Tensor<'g>> {
-    terms[1..].iter().try_fold(terms[0], |sum, &term| ops::add(sum, term))
+    terms[1..]
+        .iter()
+        .try_fold(terms[0], |sum, &term| ops::add(sum, term))
 }

@@ -45,7 +45,12 @@ pub struct Outputs<'g> {
 ///
 /// # Errors
 /// x has not four axes.
-pub fn network<'g>(scope: &Scope<'g>, x: Tensor<'g>, config: &ModelConfig, mode: BatchNormMode) -> Result<Outputs<'g>> {
+pub fn network<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    config: &ModelConfig,
+    mode: BatchNormMode,
+) -> Result<Outputs<'g>> {
     let encoder = scope.name("encoder");
     let stem = stem(&encoder, x, config.width, mode)?;
     let mut features = [stem, stem];
@@ -58,14 +63,22 @@ pub fn network<'g>(scope: &Scope<'g>, x: Tensor<'g>, config: &ModelConfig, mode:
             let stride = if stage > 1 && block == 0 { 2 } else { 1 };
             let scope = layer.name(block);
             let is_shared = stage <= config.share;
-            let settings = Block { width, stride, mode, variant: config.variant };
+            let settings = Block {
+                width,
+                stride,
+                mode,
+                variant: config.variant,
+            };
             let (outputs, new_maps) = blocks(&scope, features, &settings, is_shared)?;
             (features, maps) = (outputs, new_maps.to_vec());
         }
         attention.push([maps[0], maps[1]]);
     }
     let [heavy, light] = features;
-    let features = [ops::mean(heavy, &[2, 3], KeepAxes::No)?, ops::mean(light, &[2, 3], KeepAxes::No)?];
+    let features = [
+        ops::mean(heavy, &[2, 3], KeepAxes::No)?,
+        ops::mean(light, &[2, 3], KeepAxes::No)?,
+    ];
     Ok(Outputs {
         heavy: linear(&scope.name("cls1"), features[0], HEAVY_CLASSES)?,
         light: linear(&scope.name("cls2"), features[1], LIGHT_CLASSES)?,
@@ -75,7 +88,12 @@ pub fn network<'g>(scope: &Scope<'g>, x: Tensor<'g>, config: &ModelConfig, mode:
 }
 
 /// [N, 3, H, W] → [N, width, H/4, W/4].
-fn stem<'g>(encoder: &Scope<'g>, x: Tensor<'g>, width: usize, mode: BatchNormMode) -> Result<Tensor<'g>> {
+fn stem<'g>(
+    encoder: &Scope<'g>,
+    x: Tensor<'g>,
+    width: usize,
+    mode: BatchNormMode,
+) -> Result<Tensor<'g>> {
     let _inside = encoder.enter();
     let x = conv2d(&encoder.name("conv1"), x, Conv2d::square(width, 7, 2))?;
     let x = batch_norm2d(&encoder.name("bn1"), x, BatchNorm2d::new(mode))?;
@@ -110,9 +128,11 @@ impl<'g> Branch<'g> {
         let own = Self::named(scope, "_dual");
         match variant {
             Variant::Paper => own,
-            Variant::Released => {
-                Self { sa: scope.name("sa").shared(), shortcut: scope.name("shortcut").shared(), ..own }
-            }
+            Variant::Released => Self {
+                sa: scope.name("sa").shared(),
+                shortcut: scope.name("shortcut").shared(),
+                ..own
+            },
         }
     }
 
@@ -139,26 +159,49 @@ fn blocks<'g>(
     let _inside = scope.enter();
     let (first, first_map) = block(&Branch::first(scope), heavy, settings)?;
     if is_shared {
-        declare_travelling(&Branch::named(scope, "_dual"), heavy, settings, Variant::Paper);
+        declare_travelling(
+            &Branch::named(scope, "_dual"),
+            heavy,
+            settings,
+            Variant::Paper,
+        );
         return Ok(([first, first], [first_map, first_map]));
     }
     let (second, second_map) = block(&Branch::second(scope, settings.variant), light, settings)?;
     if settings.variant == Variant::Released {
-        declare_travelling(&Branch::named(scope, "_dual"), heavy, settings, Variant::Released);
+        declare_travelling(
+            &Branch::named(scope, "_dual"),
+            heavy,
+            settings,
+            Variant::Released,
+        );
     }
     Ok(([first, second], [first_map, second_map]))
 }
 
 /// relu(attention(bn2(conv2(relu(bn1(conv1(x)))))) + shortcut(x)), and the attention over the rows [N, H].
-fn block<'g>(branch: &Branch<'g>, x: Tensor<'g>, settings: &Block) -> Result<(Tensor<'g>, Tensor<'g>)> {
-    let Block { width, stride, mode, .. } = *settings;
+fn block<'g>(
+    branch: &Branch<'g>,
+    x: Tensor<'g>,
+    settings: &Block,
+) -> Result<(Tensor<'g>, Tensor<'g>)> {
+    let Block {
+        width,
+        stride,
+        mode,
+        ..
+    } = *settings;
     let y = conv2d(&branch.conv1, x, Conv2d::square(width, 3, stride))?;
     let y = ops::relu(batch_norm2d(&branch.bn1, y, BatchNorm2d::new(mode))?)?;
     let y = conv2d(&branch.conv2, y, Conv2d::square(width, 3, 1))?;
     let y = batch_norm2d(&branch.bn2, y, BatchNorm2d::new(mode))?;
     let map = horizontal_attention(&branch.sa, y)?; // [N, 1, H, 1]
     let y = ops::mul(y, map)?;
-    let kept = if changes_shape(x, settings) { shortcut(&branch.shortcut, x, settings)? } else { x };
+    let kept = if changes_shape(x, settings) {
+        shortcut(&branch.shortcut, x, settings)?
+    } else {
+        x
+    };
     let rows = ops::reshape(map, [map.shape()[0], map.shape()[2]])?;
     Ok((ops::relu(ops::add(y, kept)?)?, rows))
 }
@@ -169,7 +212,11 @@ fn horizontal_attention<'g>(scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'
     let mean = ops::mean(x, &[1, 3], KeepAxes::Yes)?;
     let max = ops::max(x, &[1, 3], KeepAxes::Yes)?;
     let summary = ops::concat(&[mean, max], 1)?; // [N, 2, H, 1]
-    ops::sigmoid(conv2d(&scope.name("conv1"), summary, Conv2d::square(1, 7, 1))?)
+    ops::sigmoid(conv2d(
+        &scope.name("conv1"),
+        summary,
+        Conv2d::square(1, 7, 1),
+    )?)
 }
 
 fn shortcut<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: &Block) -> Result<Tensor<'g>> {
@@ -205,7 +252,10 @@ fn declare_travelling(branch: &Branch<'_>, x: Tensor<'_>, settings: &Block, reac
     }
     branch.sa.name("conv1").travelling("weight", [1, 2, 7, 7]);
     if changes_shape(x, settings) {
-        branch.shortcut.name("0").travelling("weight", [width, channels, 1, 1]);
+        branch
+            .shortcut
+            .name("0")
+            .travelling("weight", [width, channels, 1, 1]);
         batch_norm(&branch.shortcut.name("1"));
     }
 }

@@ -30,11 +30,19 @@ impl Reader {
     pub fn open(folder: &RunFolder, runner: &mut Runner, batch: usize) -> Result<Self> {
         let config = folder.config()?;
         let weights = folder.load_best()?;
-        study::load(runner, &config, &weights, batch).map_err(|e| e.within(folder.best_path().display()))?;
+        study::load(runner, &config, &weights, batch)
+            .map_err(|e| e.within(folder.best_path().display()))?;
         // A run that was stopped has weights, but has not looked at its training images yet.
         let path = folder.familiarity_path();
-        let familiarity = if path.is_file() { Some(Familiarity::load(&path)?) } else { None };
-        Ok(Self { config, familiarity })
+        let familiarity = if path.is_file() {
+            Some(Familiarity::load(&path)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            config,
+            familiarity,
+        })
     }
 
     /// Reads one image file.
@@ -47,20 +55,34 @@ impl Reader {
         let x = stack(&[&planes.clone().normalised(&NORMALISATION)], size, 1)?;
         let reading = study::read(runner, &self.config, &x)?.remove(0);
         let prediction = self.prediction(path, &planes, &reading);
-        Ok(Example { prediction, truth, pixels: interleaved(&planes), size, attention: reading.attention })
+        Ok(Example {
+            prediction,
+            truth,
+            pixels: interleaved(&planes),
+            size,
+            attention: reading.attention,
+        })
     }
 
     fn prediction(&self, path: &Path, planes: &Planes, reading: &Reading) -> Prediction {
         let decoded = &reading.decoded;
         let confidence = decoded.probabilities[decoded.class];
-        let appearance = Appearance { features: reading.features.clone(), picture: describe(planes) };
-        let strangeness = self.familiarity.as_ref().map(|familiarity| familiarity.strangeness(&appearance));
+        let appearance = Appearance {
+            features: reading.features.clone(),
+            picture: describe(planes),
+        };
+        let strangeness = self
+            .familiarity
+            .as_ref()
+            .map(|familiarity| familiarity.strangeness(&appearance));
         let warning = match strangeness {
             // NaN is strange as well.
             Some(strangeness) if !(strangeness <= 1.0) => Some(format!(
                 "does not look like the gels this model was trained on ({strangeness:.1} times the limit): do not rely on it"
             )),
-            _ if confidence < UNSURE => Some(format!("the model is unsure: no class reaches {UNSURE}")),
+            _ if confidence < UNSURE => {
+                Some(format!("the model is unsure: no class reaches {UNSURE}"))
+            }
             _ => None,
         };
         Prediction {
@@ -79,5 +101,9 @@ impl Reader {
 /// Planes [3, H, W] of samples from 0 to 255 as RGB, pixel by pixel.
 fn interleaved(planes: &Planes) -> Vec<u8> {
     let area = planes.height * planes.width;
-    (0..area).flat_map(|i| [0, 1, 2].map(|c| planes.values[c * area + i].round().clamp(0.0, 255.0) as u8)).collect()
+    (0..area)
+        .flat_map(|i| {
+            [0, 1, 2].map(|c| planes.values[c * area + i].round().clamp(0.0, 255.0) as u8)
+        })
+        .collect()
 }

@@ -58,7 +58,10 @@ impl RunFolder {
             return Ok(folder);
         }
         let advice = "give a folder that `axenic train` has written";
-        Err(Error::input(format!("{} is no run folder: it has no config.toml; {advice}", path.display())))
+        Err(Error::input(format!(
+            "{} is no run folder: it has no config.toml; {advice}",
+            path.display()
+        )))
     }
 
     /// The folder.
@@ -100,7 +103,8 @@ impl RunFolder {
     /// It is missing or damaged.
     pub fn config(&self) -> Result<Config> {
         let path = self.config_path();
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
         Config::read(&text, &Preset::Paper.config()).map_err(|e| e.within(path.display()))
     }
 
@@ -117,7 +121,8 @@ impl RunFolder {
     /// # Errors
     /// A file cannot be written.
     pub fn save_last(&self, mut weights: Weights, standing: &Standing) -> Result<()> {
-        let value = serde_json::to_value(standing).map_err(|e| Error::checkpoint(format!("the standing: {e}")))?;
+        let value = serde_json::to_value(standing)
+            .map_err(|e| Error::checkpoint(format!("the standing: {e}")))?;
         weights.metadata.insert("standing".into(), value);
         weights.save(&self.last_path())?;
         write_whole(&self.0.join("metrics.csv"), &rows_as_csv(&standing.rows)?)
@@ -129,7 +134,9 @@ impl RunFolder {
     /// It is missing or damaged.
     pub fn load_last(&self) -> Result<(Weights, Standing)> {
         let weights = Weights::load(&self.last_path())?;
-        let standing = weights.entry("standing").map_err(|e| e.within(self.last_path().display()))?;
+        let standing = weights
+            .entry("standing")
+            .map_err(|e| e.within(self.last_path().display()))?;
         Ok((weights, standing))
     }
 
@@ -159,8 +166,12 @@ impl RunFolder {
     /// They are missing or damaged.
     pub fn load_best(&self) -> Result<Weights> {
         if !self.best_path().is_file() {
-            let advice = "let the training reach the end of its first epoch (`axenic train … --resume`)";
-            return Err(Error::input(format!("{} has no trained weights yet; {advice}", self.0.display())));
+            let advice =
+                "let the training reach the end of its first epoch (`axenic train … --resume`)";
+            return Err(Error::input(format!(
+                "{} has no trained weights yet; {advice}",
+                self.0.display()
+            )));
         }
         Weights::load(&self.best_path())
     }
@@ -169,6 +180,10 @@ impl RunFolder {
 fn rows_as_csv(rows: &[EpochRow]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let failed = |e: csv::Error| Error::input(format!("metrics.csv: {e}"));
-    rows.iter().try_for_each(|row| writer.serialize(row)).map_err(failed)?;
-    writer.into_inner().map_err(|e| Error::input(format!("metrics.csv: {e}")))
+    rows.iter()
+        .try_for_each(|row| writer.serialize(row))
+        .map_err(failed)?;
+    writer
+        .into_inner()
+        .map_err(|e| Error::input(format!("metrics.csv: {e}")))
 }

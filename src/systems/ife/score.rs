@@ -31,7 +31,13 @@ impl Outcome {
         // A probability that f64 rounds to zero must not make the mean infinite.
         let surprise = |probability: f64| -probability.max(f64::MIN_POSITIVE).ln();
         let loss = surprise(decoded.heavy[record.heavy]) + surprise(decoded.light[record.light]);
-        Self { class: record.class, heavy: record.heavy, light: record.light, decoded, loss }
+        Self {
+            class: record.class,
+            heavy: record.heavy,
+            light: record.light,
+            decoded,
+            loss,
+        }
     }
 }
 
@@ -45,7 +51,10 @@ const NEGATIVE: usize = 0;
 /// None in practice.
 pub fn confusion(outcomes: &[Outcome]) -> Result<Confusion> {
     let actual: Vec<usize> = outcomes.iter().map(|outcome| outcome.class).collect();
-    let predicted: Vec<usize> = outcomes.iter().map(|outcome| outcome.decoded.class).collect();
+    let predicted: Vec<usize> = outcomes
+        .iter()
+        .map(|outcome| outcome.decoded.class)
+        .collect();
     Confusion::new(CLASSES.len(), &actual, &predicted)
 }
 
@@ -55,19 +64,52 @@ pub fn confusion(outcomes: &[Outcome]) -> Result<Confusion> {
 ///
 /// # Errors
 /// None in practice.
-pub fn evaluate(split: &str, outcomes: &[Outcome], training_counts: &[u64], seed: u64) -> Result<Evaluation> {
+pub fn evaluate(
+    split: &str,
+    outcomes: &[Outcome],
+    training_counts: &[u64],
+    seed: u64,
+) -> Result<Evaluation> {
     let rarest = rarest(training_counts, 3);
     let values = bootstrapped(outcomes, &rarest, seed)?;
-    let heavy = task_confusion(outcomes, HEAVY_CLASSES, |o| o.heavy, |o| arg_max(&o.decoded.heavy))?;
-    let light = task_confusion(outcomes, LIGHT_CLASSES, |o| o.light, |o| arg_max(&o.decoded.light))?;
-    let positive: Vec<bool> = outcomes.iter().map(|outcome| outcome.class != NEGATIVE).collect();
-    let suspicion: Vec<f64> = outcomes.iter().map(|outcome| 1.0 - outcome.decoded.probabilities[NEGATIVE]).collect();
+    let heavy = task_confusion(
+        outcomes,
+        HEAVY_CLASSES,
+        |o| o.heavy,
+        |o| arg_max(&o.decoded.heavy),
+    )?;
+    let light = task_confusion(
+        outcomes,
+        LIGHT_CLASSES,
+        |o| o.light,
+        |o| arg_max(&o.decoded.light),
+    )?;
+    let positive: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| outcome.class != NEGATIVE)
+        .collect();
+    let suspicion: Vec<f64> = outcomes
+        .iter()
+        .map(|outcome| 1.0 - outcome.decoded.probabilities[NEGATIVE])
+        .collect();
     let ranking = Ranking::new(&suspicion, &positive)?;
-    let confidences: Vec<f64> =
-        outcomes.iter().map(|outcome| outcome.decoded.probabilities[outcome.decoded.class]).collect();
-    let right: Vec<bool> = outcomes.iter().map(|outcome| outcome.decoded.class == outcome.class).collect();
-    let [accuracy, macro_f1, false_negative_rate, rarest_recall, three_rarest_recall, heavy_accuracy, light_accuracy] =
-        values;
+    let confidences: Vec<f64> = outcomes
+        .iter()
+        .map(|outcome| outcome.decoded.probabilities[outcome.decoded.class])
+        .collect();
+    let right: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| outcome.decoded.class == outcome.class)
+        .collect();
+    let [
+        accuracy,
+        macro_f1,
+        false_negative_rate,
+        rarest_recall,
+        three_rarest_recall,
+        heavy_accuracy,
+        light_accuracy,
+    ] = values;
     Ok(Evaluation {
         split: split.to_string(),
         images: outcomes.len(),
@@ -95,14 +137,22 @@ fn bootstrapped(outcomes: &[Outcome], rarest: &[usize], seed: u64) -> Result<Sev
     // A replicate of valid outcomes is valid.
     let replicate = |drawn: &[usize]| statistics(outcomes, drawn, rarest).unwrap_or_default();
     let intervals = bootstrap(outcomes.len(), seed, REPLICATES, replicate);
-    let mut estimates = values.map(|value| Estimate { value, low: None, high: None });
+    let mut estimates = values.map(|value| Estimate {
+        value,
+        low: None,
+        high: None,
+    });
     for (estimate, interval) in estimates.iter_mut().zip(intervals) {
         (estimate.low, estimate.high) = (interval.map(|i| i.low), interval.map(|i| i.high));
     }
     Ok(estimates)
 }
 
-fn statistics(outcomes: &[Outcome], drawn: &[usize], rarest: &[usize]) -> Result<Seven<Option<f64>>> {
+fn statistics(
+    outcomes: &[Outcome],
+    drawn: &[usize],
+    rarest: &[usize],
+) -> Result<Seven<Option<f64>>> {
     let drawn: Vec<&Outcome> = drawn.iter().map(|&i| &outcomes[i]).collect();
     let actual: Vec<usize> = drawn.iter().map(|outcome| outcome.class).collect();
     let predicted: Vec<usize> = drawn.iter().map(|outcome| outcome.decoded.class).collect();
@@ -134,7 +184,11 @@ fn task_confusion(
 }
 
 fn as_usize(confusion: &Confusion) -> Vec<Vec<usize>> {
-    confusion.counts().iter().map(|row| row.iter().map(|&n| n as usize).collect()).collect()
+    confusion
+        .counts()
+        .iter()
+        .map(|row| row.iter().map(|&n| n as usize).collect())
+        .collect()
 }
 
 /// A sensitivity that cannot be had, for want of positives or negatives, has no point.

@@ -41,14 +41,18 @@ pub fn read(runner: &mut Runner, config: &Config, x: &Array) -> Result<Vec<Readi
     let batch = x.shape()[0];
     prepare(runner, &config.model, batch)?;
     let values = runner.run("inference", batch, &[("x", x)])?;
-    (0..batch).map(|i| reading(&values, i, config.train.decoding)).collect()
+    (0..batch)
+        .map(|i| reading(&values, i, config.train.decoding))
+        .collect()
 }
 
 fn reading(values: &Values, i: usize, decoding: Decoding) -> Result<Reading> {
     let heavy = row(values, "y.heavy", i)?;
     let light = row(values, "y.light", i)?;
     if heavy.iter().chain(&light).any(|x| !x.is_finite()) {
-        return Err(Error::input("the network's outputs are not finite numbers: its weights are damaged"));
+        return Err(Error::input(
+            "the network's outputs are not finite numbers: its weights are damaged",
+        ));
     }
     let logits = |values: &[f64]| Error::shape(format!("{} logits", values.len()));
     let decoded = decode(
@@ -58,13 +62,20 @@ fn reading(values: &Values, i: usize, decoding: Decoding) -> Result<Reading> {
     );
     let attention = (1..=4).map(|stage| {
         let map = |task: &str| -> Result<Vec<f32>> {
-            Ok(row(values, &format!("attention.{stage}.{task}"), i)?.into_iter().map(|x| x as f32).collect())
+            Ok(row(values, &format!("attention.{stage}.{task}"), i)?
+                .into_iter()
+                .map(|x| x as f32)
+                .collect())
         };
         Ok([map(TASKS[0])?, map(TASKS[1])?])
     });
     let mut features = row(values, "features.heavy", i)?;
     features.extend(row(values, "features.light", i)?);
-    Ok(Reading { decoded, attention: attention.collect::<Result<_>>()?, features })
+    Ok(Reading {
+        decoded,
+        attention: attention.collect::<Result<_>>()?,
+        features,
+    })
 }
 
 /// Row i of a result [N, …].
@@ -119,7 +130,11 @@ pub fn outcomes(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Outcome>> {
     let readings = read_images(runner, config, images, items, threads, progress)?;
-    Ok(items.iter().zip(readings).map(|(&item, reading)| Outcome::new(images.record(item), reading.decoded)).collect())
+    Ok(items
+        .iter()
+        .zip(readings)
+        .map(|(&item, reading)| Outcome::new(images.record(item), reading.decoded))
+        .collect())
 }
 
 /// Puts weights on a runner for inference.
