@@ -12,9 +12,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
-/// The device starts on the first launches while the host still records the later ones; each submission costs the host
-/// as much as some ten launches.
-const LAUNCHES_PER_SUBMISSION: usize = 256;
+/// With more launches the device starts on the first while the host still records the rest. (Recording a launch takes the
+/// host about 0.7 µs, a submission 5 µs.)
+const LAUNCHES_PER_SUBMISSION: usize = 1024;
 
 /// One launch with everything bound.
 struct Dispatch {
