@@ -161,7 +161,10 @@ mod tests {
     fn runs_of_any_length() {
         for n in [0, 1, 15, 16, 17, 100] {
             let run: Vec<f32> = (0..n).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
-            assert_eq!(sum_of_run(&run), run.iter().map(|&x| f64::from(x)).sum());
+            assert_eq!(
+                sum_of_run(&run),
+                run.iter().map(|&x| f64::from(x)).sum::<f64>()
+            );
             let top = run.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(max_of_run(&run), top);
         }
