@@ -16,7 +16,8 @@ use super::support::{WORKGROUP, normal, unbroadcast};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
@@ -49,7 +50,11 @@ pub struct Broadcast {
 #[track_caller]
 pub fn broadcast<'g>(x: Tensor<'g>, shape: impl Into<Shape>) -> Result<Tensor<'g>> {
     let shape = shape.into();
-    if x.shape() == shape { Ok(x) } else { x.recorder().apply_one(Broadcast { shape }, &[x]) }
+    if x.shape() == shape {
+        Ok(x)
+    } else {
+        x.recorder().apply_one(Broadcast { shape }, &[x])
+    }
 }
 
 impl Op for Broadcast {
@@ -61,27 +66,53 @@ impl Op for Broadcast {
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        Ok(Self { shape: Shape::new(&attributes.ints("shape", &[])?)? })
+        Ok(Self {
+            shape: Shape::new(&attributes.ints("shape", &[])?)?,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_reals(Self::NAME, inputs)?;
         if x.broadcast(&self.shape).ok() != Some(self.shape) {
-            return Err(Error::shape(format!("broadcast: {x} does not broadcast to {}", self.shape)));
+            return Err(Error::shape(format!(
+                "broadcast: {x} does not broadcast to {}",
+                self.shape
+            )));
         }
         Ok(vec![Spec::real(self.shape)])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let grad = output_grads[0].map(|grad| unbroadcast(grad, call.inputs[0].shape())).transpose()?;
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let grad = output_grads[0]
+            .map(|grad| unbroadcast(grad, call.inputs[0].shape()))
+            .transpose()?;
         Ok(vec![grad])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let x = inputs[0].real();
         let strides = inputs[0].shape.broadcast_strides(&self.shape);
-        let mut walk = Offsets::new(self.shape, [strides], range.start);
-        outputs[0].real().iter_mut().for_each(|y| *y = x[walk.advance()[0]]);
+        let y = outputs[0].real();
+        // Along the innermost axis x either walks or stands still.
+        let width = self.shape.last().copied().unwrap_or(1);
+        let walks = strides.last() == Some(&1);
+        let mut done = 0;
+        while done < y.len() {
+            let start = range.start + done;
+            let run = (width - start % width).min(y.len() - done);
+            let [i] = Offsets::new(self.shape, [strides], start).advance();
+            let row = &mut y[done..done + run];
+            if walks {
+                row.copy_from_slice(&x[i..i + run]);
+            } else {
+                row.fill(x[i]);
+            }
+            done += run;
+        }
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -102,7 +133,11 @@ impl Op for Broadcast {
         let to = |shape: Shape| Self { shape };
         vec![
             Case::new("new outer axes", to([2, 3, 5].into()), vec![normal([5], 1)]),
-            Case::new("inner axes", to([2, 3, 4, 5].into()), vec![normal([2, 3, 1, 1], 2)]),
+            Case::new(
+                "inner axes",
+                to([2, 3, 4, 5].into()),
+                vec![normal([2, 3, 1, 1], 2)],
+            ),
             Case::new("of a scalar", to([257].into()), vec![normal([], 3)]),
             Case::new("to nothing", to([0, 3].into()), vec![normal([1, 3], 4)]),
         ]

@@ -38,30 +38,40 @@ const ACCUMULATORS: usize = 16;
 
 /// The sum of a run, accumulated in double precision.
 pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
-    let mut sums = [0.0f64; ACCUMULATORS];
-    let chunks = run.chunks_exact(ACCUMULATORS);
-    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x)).sum();
-    for chunk in chunks {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(x);
-        }
-    }
-    sums.iter().sum::<f64>() + rest
+    fold_run(run, 0.0, |sum, &x| sum + f64::from(x), |a, b| a + b)
 }
 
 /// The largest number of a run; −∞ for an empty one.
 pub(in crate::ops) fn max_of_run(run: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut tops = [f32::NEG_INFINITY; ACCUMULATORS];
-    let chunks = run.chunks_exact(ACCUMULATORS);
-    let rest = chunks.remainder().iter().copied();
-    let rest = rest.fold(f32::NEG_INFINITY, larger);
+    fold_run(run, f32::NEG_INFINITY, |top, &x| larger(top, x), larger)
+}
+
+/// Folds a run into accumulators side by side, then these by halves.
+fn fold_run<A: Copy>(
+    run: &[f32],
+    start: A,
+    add: impl Fn(A, &f32) -> A,
+    join: impl Fn(A, A) -> A,
+) -> A {
+    let mut totals = [start; ACCUMULATORS];
+    let (chunks, rest) = run.as_chunks::<ACCUMULATORS>();
     for chunk in chunks {
-        for (top, &x) in tops.iter_mut().zip(chunk) {
-            *top = larger(*top, x);
+        for (total, x) in totals.iter_mut().zip(chunk) {
+            *total = add(*total, x);
         }
     }
-    tops.into_iter().fold(rest, larger)
+    for (total, x) in totals.iter_mut().zip(rest) {
+        *total = add(*total, x);
+    }
+    let mut width = ACCUMULATORS / 2;
+    while width > 0 {
+        for lane in 0..width {
+            totals[lane] = join(totals[lane], totals[lane + width]);
+        }
+        width /= 2;
+    }
+    totals[0]
 }
 
 /// e^x for x ≤ 0 without a branch or a call, so that a loop over it vectorises. Within 2 units in the last place; below
@@ -161,7 +171,10 @@ mod tests {
     fn runs_of_any_length() {
         for n in [0, 1, 15, 16, 17, 100] {
             let run: Vec<f32> = (0..n).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
-            assert_eq!(sum_of_run(&run), run.iter().map(|&x| f64::from(x)).sum());
+            assert_eq!(
+                sum_of_run(&run),
+                run.iter().map(|&x| f64::from(x)).sum::<f64>()
+            );
             let top = run.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(max_of_run(&run), top);
         }
