@@ -8,8 +8,8 @@ use serde::Serialize;
 const SIZE: (f64, f64) = (460.0, 240.0);
 /// The plot's left, top and bottom edges. Its right edge depends on the labels.
 const PLOT: (f64, f64, f64) = (48.0, 14.0, 204.0);
-/// Width of a letter of a line's label, and the space before it.
-const LETTER: (f64, f64) = (6.9, 14.0);
+/// Width of a letter of a line's label in the widest usual fonts, and the space around the label.
+const LETTER: (f64, f64) = (8.4, 13.0);
 /// Least distance between two labels.
 const LABEL_STEP: f64 = 15.0;
 
