@@ -10,11 +10,19 @@ fn assert_self_contained(page: &str) {
     let mut text = pieces.next().unwrap_or_default().to_string();
     for piece in pieces {
         let (source, rest) = piece.split_once('"').expect("a closed attribute");
-        let coded = source.strip_prefix("data:image/png;base64,").expect("a PNG");
-        assert!(coded.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c)));
+        let coded = source
+            .strip_prefix("data:image/png;base64,")
+            .expect("a PNG");
+        assert!(
+            coded
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
+        );
         text.push_str(rest);
     }
-    for load in ["http:", "https:", "<script", "<link", "@import", "url(", "NaN", "inf,", "inf\""] {
+    for load in [
+        "http:", "https:", "<script", "<link", "@import", "url(", "NaN", "inf,", "inf\"",
+    ] {
         assert!(!text.contains(load), "the page contains {load}");
     }
 }
@@ -98,12 +106,20 @@ fn an_empty_run_is_a_page_too() {
     let page = run_html(&empty).expect("a page");
     assert_self_contained(&page);
     assert!(page.contains("Nothing was evaluated") && page.contains("No epoch was trained"));
-    assert!(explain_html(&[]).expect("a page").contains("no image to explain"));
+    assert!(
+        explain_html(&[])
+            .expect("a page")
+            .contains("no image to explain")
+    );
 }
 
 #[test]
 fn undefined_numbers_leave_no_trace() {
-    let nothing = Estimate { value: Some(f64::NAN), low: None, high: Some(f64::INFINITY) };
+    let nothing = Estimate {
+        value: Some(f64::NAN),
+        low: None,
+        high: Some(f64::INFINITY),
+    };
     let mut broken = report(3, &[0]);
     for row in &mut broken.history {
         row.loss_heavy = f64::NAN;
@@ -146,7 +162,10 @@ fn examples_that_do_not_fit_are_named() {
     let mut report = report(1, &[2]);
     report.examples[0].pixels.pop();
     let error = run_html(&report).expect_err("too few samples");
-    assert!(error.to_string().starts_with("../data/100.jpg: "), "{error}");
+    assert!(
+        error.to_string().starts_with("../data/100.jpg: "),
+        "{error}"
+    );
     report.examples[0].pixels.push(0);
     report.examples[0].attention[3][1].clear();
     assert!(explain_html(&report.examples).is_err());
@@ -203,11 +222,22 @@ fn csv_and_json_come_back() {
     let predictions = [first, prediction(0, "b.png")];
     let text = predictions_csv(&predictions).expect("CSV");
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headings = reader.headers().expect("headings").iter().collect::<Vec<_>>().join(",");
-    assert_eq!(headings, "image,class,name,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,warning");
+    let headings = reader
+        .headers()
+        .expect("headings")
+        .iter()
+        .collect::<Vec<_>>()
+        .join(",");
+    assert_eq!(
+        headings,
+        "image,class,name,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,warning"
+    );
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
     assert_eq!(&rows[0][0], "a \"quoted\", name.png");
-    assert_eq!((&rows[0][1], &rows[0][2], &rows[0][13]), ("3", "IgG-κ", "unsure"));
+    assert_eq!(
+        (&rows[0][1], &rows[0][2], &rows[0][13]),
+        ("3", "IgG-κ", "unsure")
+    );
     assert_eq!((&rows[1][4], &rows[1][13]), ("0.8213", ""));
 
     let json = predictions_json(&predictions).expect("JSON");
@@ -215,7 +245,11 @@ fn csv_and_json_come_back() {
     assert_eq!(back, predictions);
     let test = evaluation("test", 306);
     let json = evaluation_json(&test).expect("JSON");
-    assert_eq!(serde_json::from_str::<crate::systems::ife::result::Evaluation>(&json).expect("an evaluation"), test);
+    assert_eq!(
+        serde_json::from_str::<crate::systems::ife::result::Evaluation>(&json)
+            .expect("an evaluation"),
+        test
+    );
 }
 
 #[test]
