@@ -8,8 +8,8 @@ use serde::Serialize;
 const SIZE: (f64, f64) = (460.0, 240.0);
 /// The plot's left, top and bottom edges. Its right edge depends on the labels.
 const PLOT: (f64, f64, f64) = (48.0, 14.0, 204.0);
-/// Width of a letter of a line's label, and the space before it.
-const LETTER: (f64, f64) = (6.9, 14.0);
+/// Width of a letter of a line's label in the widest usual fonts, and the space around the label.
+const LETTER: (f64, f64) = (8.4, 13.0);
 /// Least distance between two labels.
 const LABEL_STEP: f64 = 15.0;
 
@@ -87,11 +87,8 @@ pub(super) fn chart(
         .into_iter()
         .filter(|line| line.values.iter().any(|value| value.is_finite()))
         .collect();
-    let values = || lines.iter().flat_map(|line| &line.values);
-    let highest = values()
-        .copied()
-        .filter(|v| v.is_finite())
-        .reduce(f64::max)?;
+    let values = lines.iter().flat_map(|line| line.values.iter().copied());
+    let highest = values.filter(|v| v.is_finite()).reduce(f64::max)?;
     let (first, last) = (*epochs.iter().min()?, *epochs.iter().max()?);
     let (left, top, bottom) = PLOT;
     let longest = lines.iter().map(|line| line.name.chars().count()).max()?;
@@ -113,17 +110,11 @@ pub(super) fn chart(
         top,
         bottom,
         x_ticks: epoch_ticks(first, last)
-            .map(|epoch| Tick {
-                at: coordinate(x(epoch)),
-                label: epoch.to_string(),
-            })
+            .map(|epoch| tick(x(epoch), epoch.to_string()))
             .collect(),
         y_ticks: (0..=(y_top / y_step).round() as usize)
             .map(|step| step as f64 * y_step)
-            .map(|value| Tick {
-                at: coordinate(y(value)),
-                label: label(value, span),
-            })
+            .map(|value| tick(y(value), label(value, span)))
             .collect(),
         mark: epochs
             .contains(&kept)
@@ -133,6 +124,13 @@ pub(super) fn chart(
         title,
         caption,
     })
+}
+
+fn tick(at: f64, label: String) -> Tick {
+    Tick {
+        at: coordinate(at),
+        label,
+    }
 }
 
 /// The lines as points, their labels moved apart where they would touch.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// How strongly a cell is shaded for a share of 0 and of 1: visible from one image on, and light enough that the
 /// text in it keeps its contrast.
-const SHADE: (f64, f64) = (0.10, 0.60);
+const SHADE: (f64, f64) = (0.16, 0.60);
 
 /// One evaluation.
 #[derive(Serialize)]

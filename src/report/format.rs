@@ -24,7 +24,7 @@ pub(super) fn percent_interval(estimate: Estimate) -> Option<String> {
 /// A share in per cent with one decimal; a share below one is never rounded up to a flawless `100.0`.
 fn tenths(share: f64) -> String {
     let percent = 100.0 * share;
-    match percent < 100.0 && percent >= 99.95 {
+    match (99.95..100.0).contains(&percent) {
         true => "99.9".into(),
         false => format!("{percent:.1}"),
     }

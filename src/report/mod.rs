@@ -16,6 +16,8 @@ mod png;
 #[cfg(test)]
 mod samples;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use explain_page::explain_html;

@@ -61,16 +61,14 @@ pub(super) fn harmless(text: &str) -> String {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars()
-        .flat_map(|c| {
-            match unsafe_in_terminals(c) {
-                true => c.escape_default().collect::<String>(),
-                false => c.to_string(),
-            }
-            .chars()
-            .collect::<Vec<_>>()
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match unsafe_in_terminals(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
