@@ -104,7 +104,7 @@ impl Launch {
     /// bytes here): right-aligned to six axes, missing outer ones filled with `fill`, then two zeros.
     pub fn axes(mut self, lengths: &[usize], fill: usize) -> Self {
         debug_assert!(
-            self.words.len() % 4 == 0,
+            self.words.len().is_multiple_of(4),
             "vec4<u32> must start on 16 bytes"
         );
         let missing = crate::shape::MAX_RANK - lengths.len();

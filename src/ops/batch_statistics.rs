@@ -122,7 +122,8 @@ impl Op for BatchStatistics {
             elements().for_each(|&x| sum.add(x));
             *mean = sum.total() / count;
             // The same number with its error counted once more: that of a slice's mean, see Numerics.
-            let centre = *mean + (*mean - *mean);
+            let same = *mean;
+            let centre = *mean + (*mean - same);
             let mut squares = R::sum(3 * depth);
             elements().for_each(|&x| squares.add((x - centre) * (x - centre)));
             *variance = squares.total() / count;

@@ -102,7 +102,7 @@ impl Op for CrossEntropy {
             let top = largest(row.clone());
             let mut sum = R::sum(rows.depth());
             row.clone().for_each(|x| sum.add((x - top).exp()));
-            let chosen = row.skip(labels[sample] as usize).next();
+            let chosen = row.clone().nth(labels[sample] as usize);
             *loss = chosen.map_or(R::constant(f64::NAN), |x| sum.total().ln() - (x - top));
         }
     }

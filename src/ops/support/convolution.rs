@@ -4,6 +4,10 @@
 //! channel and each tap of the window, that holds the number which this tap sees from this position ("im2col"). Panels
 //! are unfolded for a few rows of positions and a few channels at a time, so that they stay in a core's cache.
 
+mod cases;
+
+pub(in crate::ops) use cases::cases;
+
 use crate::error::{Error, Result};
 use crate::graph::Launch;
 use crate::ops::Conv2d;
@@ -565,139 +569,4 @@ fn copy_with_step(source: &[f32], step: usize, into: &mut [f32]) {
             .zip(source.iter().step_by(step))
             .for_each(|(to, from)| *to = *from),
     }
-}
-
-/// What is worth checking of a convolution and its gradients: what it is about, the attributes, the geometry.
-pub(in crate::ops) fn cases() -> Vec<(&'static str, Conv2d, Geometry)> {
-    let plain = Conv2d::default();
-    let padded = Conv2d {
-        padding: [1, 1],
-        ..plain
-    };
-    let half = Conv2d {
-        stride: [2, 2],
-        ..padded
-    };
-    // x [N, C, H, W], then the weight [K, C/G, R, S].
-    let list: [(&str, Conv2d, [usize; 4], [usize; 4]); 20] = [
-        ("3 × 3, padded", padded, [2, 3, 5, 7], [4, 3, 3, 3]),
-        ("3 × 3, bare", plain, [1, 2, 6, 5], [3, 2, 3, 3]),
-        ("1 × 1", plain, [3, 5, 4, 4], [6, 5, 1, 1]),
-        ("half size, even", half, [2, 3, 8, 6], [4, 3, 3, 3]),
-        ("half size, odd", half, [2, 3, 7, 9], [4, 3, 3, 3]),
-        (
-            "1 × 1, half size",
-            Conv2d {
-                stride: [2, 2],
-                ..plain
-            },
-            [2, 4, 7, 6],
-            [5, 4, 1, 1],
-        ),
-        (
-            "a stem",
-            Conv2d {
-                stride: [2, 2],
-                padding: [3, 3],
-                ..plain
-            },
-            [1, 3, 15, 14],
-            [8, 3, 7, 7],
-        ),
-        (
-            "dilated",
-            Conv2d {
-                padding: [2, 2],
-                dilation: [2, 2],
-                ..plain
-            },
-            [1, 2, 7, 8],
-            [3, 2, 3, 3],
-        ),
-        (
-            "every pair unequal",
-            Conv2d {
-                stride: [3, 2],
-                padding: [0, 2],
-                dilation: [2, 3],
-                groups: 1,
-            },
-            [2, 2, 11, 13],
-            [3, 2, 2, 4],
-        ),
-        (
-            "dilation and stride share a factor",
-            Conv2d {
-                stride: [4, 2],
-                padding: [1, 2],
-                dilation: [2, 4],
-                groups: 1,
-            },
-            [1, 2, 13, 15],
-            [2, 2, 3, 3],
-        ),
-        (
-            "two groups",
-            Conv2d {
-                groups: 2,
-                ..padded
-            },
-            [2, 4, 5, 4],
-            [6, 2, 3, 3],
-        ),
-        (
-            "depthwise, half size",
-            Conv2d { groups: 67, ..half },
-            [1, 67, 5, 6],
-            [67, 1, 3, 3],
-        ),
-        (
-            "padding beyond the window",
-            Conv2d {
-                padding: [2, 3],
-                ..plain
-            },
-            [1, 2, 3, 4],
-            [3, 2, 1, 2],
-        ),
-        (
-            "positions that no tap sees",
-            Conv2d {
-                stride: [3, 4],
-                ..plain
-            },
-            [1, 2, 8, 9],
-            [3, 2, 2, 1],
-        ),
-        (
-            "a window of the size of x",
-            plain,
-            [2, 3, 4, 5],
-            [7, 3, 4, 5],
-        ),
-        (
-            "one more than tiles",
-            padded,
-            [1, 65, 5, 13],
-            [65, 65, 1, 1],
-        ),
-        ("wide", padded, [2, 2, 3, 300], [2, 2, 3, 3]),
-        (
-            "a long sum over positions",
-            padded,
-            [5, 2, 13, 17],
-            [3, 2, 3, 3],
-        ),
-        ("no images", padded, [0, 3, 4, 4], [2, 3, 3, 3]),
-        ("no channels", padded, [1, 0, 4, 4], [2, 0, 3, 3]),
-    ];
-    let case = |(about, conv, x, weight): (_, Conv2d, [usize; 4], [usize; 4])| {
-        let geometry = Geometry::new("conv2d", &conv, x.into(), weight.into());
-        (
-            about,
-            conv,
-            geometry.unwrap_or_else(|e| unreachable!("{e}")),
-        )
-    };
-    list.into_iter().map(case).collect()
 }

@@ -167,7 +167,7 @@ impl Fit<'_> {
             let is_due = self
                 .options
                 .checkpoint_every
-                .is_some_and(|every| self.standing.step % every == 0);
+                .is_some_and(|every| self.standing.step.is_multiple_of(every));
             let is_stopped = self.progress.should_stop();
             if is_stopped || (is_due && self.standing.step_in_epoch < steps) {
                 self.save()?;

@@ -77,7 +77,7 @@ impl Reader {
             .map(|familiarity| familiarity.strangeness(&appearance));
         let warning = match strangeness {
             // NaN is strange as well.
-            Some(strangeness) if !(strangeness <= 1.0) => Some(format!(
+            Some(strangeness) if strangeness > 1.0 || strangeness.is_nan() => Some(format!(
                 "does not look like the gels this model was trained on ({strangeness:.1} times the limit): do not rely on it"
             )),
             _ if confidence < UNSURE => {

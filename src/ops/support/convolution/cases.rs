@@ -1,0 +1,60 @@
+//! What is worth checking of a convolution and its gradients.
+
+use super::Geometry;
+use crate::ops::Conv2d;
+
+type Case = (
+    &'static str,
+    [usize; 2],
+    [usize; 2],
+    [usize; 2],
+    usize,
+    [usize; 4],
+    [usize; 4],
+);
+
+/// What it is about; stride, padding, dilation, groups; x [N, C, H, W]; the weight [K, C/G, R, S].
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("3 × 3, padded", [1, 1], [1, 1], [1, 1], 1, [2, 3, 5, 7], [4, 3, 3, 3]),
+    ("3 × 3, bare", [1, 1], [0, 0], [1, 1], 1, [1, 2, 6, 5], [3, 2, 3, 3]),
+    ("1 × 1", [1, 1], [0, 0], [1, 1], 1, [3, 5, 4, 4], [6, 5, 1, 1]),
+    ("half size, even", [2, 2], [1, 1], [1, 1], 1, [2, 3, 8, 6], [4, 3, 3, 3]),
+    ("half size, odd", [2, 2], [1, 1], [1, 1], 1, [2, 3, 7, 9], [4, 3, 3, 3]),
+    ("1 × 1, half size", [2, 2], [0, 0], [1, 1], 1, [2, 4, 7, 6], [5, 4, 1, 1]),
+    ("a stem", [2, 2], [3, 3], [1, 1], 1, [1, 3, 15, 14], [8, 3, 7, 7]),
+    ("dilated", [1, 1], [2, 2], [2, 2], 1, [1, 2, 7, 8], [3, 2, 3, 3]),
+    ("every pair unequal", [3, 2], [0, 2], [2, 3], 1, [2, 2, 11, 13], [3, 2, 2, 4]),
+    ("dilation and stride share a factor", [4, 2], [1, 2], [2, 4], 1, [1, 2, 13, 15], [2, 2, 3, 3]),
+    ("two groups", [1, 1], [1, 1], [1, 1], 2, [2, 4, 5, 4], [6, 2, 3, 3]),
+    ("depthwise, half size", [2, 2], [1, 1], [1, 1], 67, [1, 67, 5, 6], [67, 1, 3, 3]),
+    ("padding beyond the window", [1, 1], [2, 3], [1, 1], 1, [1, 2, 3, 4], [3, 2, 1, 2]),
+    ("positions that no tap sees", [3, 4], [0, 0], [1, 1], 1, [1, 2, 8, 9], [3, 2, 2, 1]),
+    ("a window of the size of x", [1, 1], [0, 0], [1, 1], 1, [2, 3, 4, 5], [7, 3, 4, 5]),
+    ("one more than tiles", [1, 1], [1, 1], [1, 1], 1, [1, 65, 5, 13], [65, 65, 1, 1]),
+    ("wide", [1, 1], [1, 1], [1, 1], 1, [2, 2, 3, 300], [2, 2, 3, 3]),
+    ("a long sum over positions", [1, 1], [1, 1], [1, 1], 1, [5, 2, 13, 17], [3, 2, 3, 3]),
+    ("no images", [1, 1], [1, 1], [1, 1], 1, [0, 3, 4, 4], [2, 3, 3, 3]),
+    ("no channels", [1, 1], [1, 1], [1, 1], 1, [1, 0, 4, 4], [2, 0, 3, 3]),
+    ("more channels than a panel holds", [1, 1], [1, 1], [1, 1], 1, [1, 70, 16, 17], [2, 70, 3, 3]),
+    ("more maps than a panel holds", [1, 1], [1, 1], [1, 1], 1, [1, 2, 16, 17], [70, 2, 3, 3]),
+];
+
+/// The cases: what they are about, the attributes, the geometry.
+pub(in crate::ops) fn cases() -> Vec<(&'static str, Conv2d, Geometry)> {
+    let case = |&(about, stride, padding, dilation, groups, x, weight): &Case| {
+        let conv = Conv2d {
+            stride,
+            padding,
+            dilation,
+            groups,
+        };
+        let geometry = Geometry::new("conv2d", &conv, x.into(), weight.into());
+        (
+            about,
+            conv,
+            geometry.unwrap_or_else(|e| unreachable!("{e}")),
+        )
+    };
+    CASES.iter().map(case).collect()
+}
