@@ -188,7 +188,7 @@ impl Array {
     }
 }
 
-/// A number alone is a scalar array, a slice of numbers has one axis, nested arrays have two: for examples and tests.
+/// A number alone is a scalar array, an array of numbers has one axis, nested arrays have two or four: for examples and tests.
 impl From<f64> for Array {
     fn from(value: f64) -> Self {
         Array::scalar(value)
@@ -218,6 +218,18 @@ impl<const M: usize, const N: usize> From<[[f64; N]; M]> for Array {
         Array {
             shape: [M, N].into(),
             numbers: Numbers::F64(values.concat()),
+        }
+    }
+}
+
+impl<const A: usize, const B: usize, const M: usize, const N: usize> From<[[[[f64; N]; M]; B]; A]>
+    for Array
+{
+    fn from(values: [[[[f64; N]; M]; B]; A]) -> Self {
+        let numbers = values.concat().concat().concat();
+        Array {
+            shape: [A, B, M, N].into(),
+            numbers: Numbers::F64(numbers),
         }
     }
 }

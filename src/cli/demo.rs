@@ -6,6 +6,7 @@ use super::{Outcome, show};
 use crate::error::{Error, Result};
 use crate::systems::ife::config::Preset;
 use crate::systems::ife::fit::FitOptions;
+use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::synth::{Balance, write_dataset};
 use crate::train::Progress as _;
@@ -64,14 +65,15 @@ impl Demo {
             .config()
             .with(&format!("train.seed={}", self.seed))?;
         folder.save_config(&config)?;
+        let images = Images::open(&gels, &config)?;
         let options = FitOptions {
             threads: self.compute.threads,
             checkpoint_every: None,
             resume: false,
         };
-        let outcome = train_and_report(&folder, &config, &gels, options, &self.compute)?;
+        let outcome = train_and_report(&folder, &config, &images, options, &self.compute)?;
         if outcome == Outcome::Done {
-            let (run, gel) = (path.display(), gels.join("data/0.jpg"));
+            let (run, gel) = (path.display(), gels.join("data/1.jpg"));
             show::result(&format!(
                 "next: axenic predict {run} {0}\n      axenic explain {run} {0} --out {run}/explained\n",
                 gel.display()

@@ -53,21 +53,24 @@ pub(super) struct Train {
 impl Train {
     pub(super) fn run(self) -> Result<Outcome> {
         let System::Ife = self.system;
-        let config = self.resolve()?;
-        if let Some(config) = &config {
-            refuse_to_overwrite(&self.out, self.resume)?;
-            let folder = RunFolder::create(&self.out)?;
-            folder.save_config(config)?;
-        }
-        let folder = RunFolder::open(&self.out)?;
-        let config = folder.config()?;
+        let config = match self.resolve()? {
+            Some(config) => {
+                refuse_to_overwrite(&self.out, self.resume)?;
+                config
+            }
+            None => RunFolder::open(&self.out)?.config()?,
+        };
+        // Nothing is written before the data is known to be good.
+        let images = Images::open(&self.data, &config)?;
+        let folder = RunFolder::create(&self.out)?;
+        folder.save_config(&config)?;
         let options = FitOptions {
             threads: self.compute.threads,
             checkpoint_every: self.checkpoint_every.map(|every| every as usize),
             resume: self.resume,
         };
         show::stop_gently_on_interrupt()?;
-        train_and_report(&folder, &config, &self.data, options, &self.compute)
+        train_and_report(&folder, &config, &images, options, &self.compute)
     }
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
@@ -119,7 +122,7 @@ fn refuse_to_overwrite(path: &Path, resume: bool) -> Result<()> {
 pub(super) fn train_and_report(
     folder: &RunFolder,
     config: &Config,
-    data: &Path,
+    images: &Images,
     options: FitOptions,
     compute: &Compute,
 ) -> Result<Outcome> {
@@ -135,10 +138,9 @@ pub(super) fn train_and_report(
         ));
         return Ok(Outcome::Done);
     }
-    let images = Images::open(data, config)?;
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
-    let fitted = fit(&mut runner, config, &images, folder, options, &mut progress)?;
+    let fitted = fit(&mut runner, config, images, folder, options, &mut progress)?;
     if fitted.was_stopped {
         let path = folder.path().display();
         show::note(&format!(
@@ -150,7 +152,7 @@ pub(super) fn train_and_report(
     let report = finish(
         &mut runner,
         config,
-        &images,
+        images,
         folder,
         &fitted,
         options.threads,

@@ -20,9 +20,9 @@ const MOST: usize = 65_535;
 /// The columns of a panel: positions that one piece of work computes, unless a single row is longer.
 const COLUMNS: usize = 256;
 /// The elements of a panel: with its part of the weights it should fit into the second-level cache.
-const PANEL: usize = 160 << 10;
+const PANEL: usize = 128 << 10;
 /// The pieces of work that a tensor is cut into at least, if it is large enough.
-const PIECES: usize = 16;
+const PIECES: usize = 8;
 /// The planes below which a block is not cut further.
 const MANY_PLANES: usize = 64;
 
@@ -333,11 +333,11 @@ impl Unfold {
         ((start / step).min(end) as usize)..end as usize
     }
 
-    /// The rows of positions that one piece of work takes.
+    /// The rows of positions that one piece of work takes: as many as fit, shared out evenly.
     pub(in crate::ops) fn rows_per_tile(&self) -> usize {
-        (COLUMNS / self.grid[1].max(1))
-            .max(1)
-            .min((self.images * self.grid[0]).max(1))
+        let all = (self.images * self.grid[0]).max(1);
+        let most = (COLUMNS / self.grid[1].max(1)).max(1);
+        all.div_ceil(all.div_ceil(most))
     }
 
     /// Whether every position sees just the element at its own place: panels are planes, no copy is needed.

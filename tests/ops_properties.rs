@@ -1,0 +1,175 @@
+//! What convolutions and products are by their algebra, on random shapes: adjoint, linear in parts, and the same bits on
+//! any number of threads.
+
+use axenic::array::{Array, Spec};
+use axenic::conformance::audit;
+use axenic::exec::{Cpu, Executor, eval};
+use axenic::graph::{Graph, Tensor};
+use axenic::ops::{self, Conv2d, Transpose};
+use axenic::plan::Plan;
+use axenic::rng::Stream;
+use axenic::shape::Shape;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// A convolution that fits: the attributes, and the shapes of x, weight and y.
+#[derive(Clone, Copy, Debug)]
+struct Convolution {
+    conv: Conv2d,
+    x: Shape,
+    weight: Shape,
+    y: Shape,
+}
+
+prop_compose! {
+    fn convolutions()(
+        images in 1usize..4,
+        groups in 1usize..4,
+        channels in 1usize..5,
+        maps in 1usize..5,
+        kernel in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4],
+        padding in [0usize..4, 0usize..4],
+        dilation in [1usize..4, 1usize..4],
+        more in [0usize..20, 0usize..20],
+    ) -> Convolution {
+        let conv = Conv2d { stride, padding, dilation, groups };
+        let size = [0, 1].map(|axis| {
+            let window = dilation[axis] * (kernel[axis] - 1) + 1;
+            window.saturating_sub(2 * padding[axis]).max(1) + more[axis]
+        });
+        let length = |axis: usize| {
+            let window = dilation[axis] * (kernel[axis] - 1) + 1;
+            (size[axis] + 2 * padding[axis] - window) / stride[axis] + 1
+        };
+        Convolution {
+            conv,
+            x: [images, groups * channels, size[0], size[1]].into(),
+            weight: [groups * maps, channels, kernel[0], kernel[1]].into(),
+            y: [images, groups * maps, length(0), length(1)].into(),
+        }
+    }
+}
+
+fn numbers(shape: Shape, seed: u64) -> Array {
+    let mut stream = Stream::new(seed, "property", 0, 0);
+    let values: Vec<f32> = (0..shape.elements())
+        .map(|_| stream.normal() as f32)
+        .collect();
+    Array::new(shape, values).expect("the length fits")
+}
+
+fn dot(a: &Array, b: &Array) -> f64 {
+    let (a, b) = (a.to_f64(), b.to_f64());
+    a.iter().zip(b.iter()).map(|(a, b)| a * b).sum()
+}
+
+/// A graph with inputs `0`, `1` and one output.
+fn record(
+    shapes: [Shape; 2],
+    op: impl for<'g> Fn(Tensor<'g>, Tensor<'g>) -> axenic::Result<Tensor<'g>>,
+) -> Arc<Graph> {
+    let graph = Graph::record(|r| {
+        let a = r.input("0", Spec::real(shapes[0]))?;
+        let b = r.input("1", Spec::real(shapes[1]))?;
+        r.output("y", op(a, b)?)
+    });
+    Arc::new(graph.expect("it records"))
+}
+
+/// Runs the graph on the host with 1, 2, 3 and 7 threads: within the bounds, and the same bits always.
+fn same_bits(graph: &Arc<Graph>, operands: [&Array; 2]) -> Result<(), TestCaseError> {
+    let inputs = [("0", operands[0]), ("1", operands[1])];
+    let run = |threads| {
+        let mut cpu = Cpu::new(threads).expect("threads");
+        let plan = Plan::new(graph.clone(), cpu.target()).expect("a plan");
+        let plan = cpu.prepare(Arc::new(plan)).expect("it fits");
+        let y = cpu.run(plan, &inputs, None).expect("it runs").remove(0);
+        y.to_f32().iter().map(|y| y.to_bits()).collect::<Vec<u32>>()
+    };
+    let alone = run(1);
+    for threads in [2, 3, 7] {
+        prop_assert_eq!(&run(threads), &alone, "{} threads", threads);
+    }
+    let mut cpu = Cpu::new(2).expect("threads");
+    for finding in audit(graph, &mut cpu, &[], &inputs).expect("it runs") {
+        prop_assert!(finding.ratio <= 1.0, "{:?}", finding);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// ⟨conv(x, w), y⟩ = ⟨x, input_grad(y, w)⟩ = ⟨w, weight_grad(x, y)⟩.
+    #[test]
+    fn the_gradients_of_a_convolution_are_its_adjoints(c in convolutions()) {
+        let (x, weight, y) = (numbers(c.x, 1), numbers(c.weight, 2), numbers(c.y, 3));
+        let [forward, input_grad, weight_grad] = eval(|r| {
+            let (x, weight, y) = (r.constant(x.clone()), r.constant(weight.clone()), r.constant(y.clone()));
+            Ok([
+                ops::conv2d(x, weight, c.conv)?,
+                ops::conv2d_input_grad(y, weight, c.conv, [c.x[2], c.x[3]])?,
+                ops::conv2d_weight_grad(x, y, c.conv, [c.weight[2], c.weight[3]])?,
+            ])
+        }).expect("it runs");
+        let product = dot(&forward, &y);
+        let scale = 1e-11 * (1.0 + dot(&forward, &forward).sqrt() * dot(&y, &y).sqrt());
+        prop_assert!((product - dot(&x, &input_grad)).abs() <= scale);
+        prop_assert!((product - dot(&weight, &weight_grad)).abs() <= scale);
+    }
+
+    /// ⟨A B, Y⟩ = ⟨A, Y Bᵀ⟩ = ⟨B, Aᵀ Y⟩, and transposed operands are transposed.
+    #[test]
+    fn products_are_adjoint(m in 1usize..9, n in 1usize..9, k in 0usize..9, batch in 1usize..4) {
+        let (a, b) = (numbers([batch, m, k].into(), 1), numbers([batch, k, n].into(), 2));
+        let y = numbers([batch, m, n].into(), 3);
+        let (yes, no) = (Transpose::Yes, Transpose::No);
+        let [forward, a_grad, b_grad, transposed] = eval(|r| {
+            let (a, b, y) = (r.constant(a.clone()), r.constant(b.clone()), r.constant(y.clone()));
+            Ok([
+                ops::matmul(a, b, no, no)?,
+                ops::matmul(y, b, no, yes)?,
+                ops::matmul(a, y, yes, no)?,
+                ops::matmul(b, a, yes, yes)?,
+            ])
+        }).expect("it runs");
+        let product = dot(&forward, &y);
+        prop_assert!((product - dot(&a, &a_grad)).abs() <= 1e-12 * (1.0 + product.abs()) * 100.0);
+        prop_assert!((product - dot(&b, &b_grad)).abs() <= 1e-12 * (1.0 + product.abs()) * 100.0);
+        let (forward, transposed) = (forward.to_f64(), transposed.to_f64());
+        for (index, value) in forward.iter().enumerate() {
+            let (matrix, i, j) = (index / (m * n), index / n % m, index % n);
+            prop_assert_eq!(transposed[(matrix * n + j) * m + i], *value);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn threads_change_no_bit_of_a_convolution(c in convolutions()) {
+        let (x, weight, y) = (numbers(c.x, 1), numbers(c.weight, 2), numbers(c.y, 3));
+        let (size, kernel) = ([c.x[2], c.x[3]], [c.weight[2], c.weight[3]]);
+        same_bits(&record([c.x, c.weight], |x, w| ops::conv2d(x, w, c.conv)), [&x, &weight])?;
+        let input_grad = record([c.y, c.weight], |y, w| ops::conv2d_input_grad(y, w, c.conv, size));
+        same_bits(&input_grad, [&y, &weight])?;
+        let weight_grad = record([c.x, c.y], |x, y| ops::conv2d_weight_grad(x, y, c.conv, kernel));
+        same_bits(&weight_grad, [&x, &y])?;
+    }
+
+    #[test]
+    fn threads_change_no_bit_of_a_product(
+        rows in prop::sample::select(vec![1usize, 2, 17, 130]),
+        columns in 1usize..600,
+        inner in 0usize..70,
+        transposes in [any::<bool>(), any::<bool>()],
+    ) {
+        let [ta, tb] = transposes.map(|yes| if yes { Transpose::Yes } else { Transpose::No });
+        let a = if ta == Transpose::Yes { [inner, rows] } else { [rows, inner] };
+        let b = if tb == Transpose::Yes { [columns, inner] } else { [inner, columns] };
+        let graph = record([a.into(), b.into()], |a, b| ops::matmul(a, b, ta, tb));
+        same_bits(&graph, [&numbers(a.into(), 1), &numbers(b.into(), 2)])?;
+    }
+}
