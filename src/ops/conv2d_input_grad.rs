@@ -44,6 +44,9 @@ static SHADER: Shader = Shader {
     ],
 };
 
+/// The channels of x whose weights are packed together.
+const PACKED: usize = 16;
+
 /// The gradient of [`Conv2d`] with respect to x, see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct Conv2dInputGrad {
@@ -168,6 +171,7 @@ fn pack(
     workers: &Workers,
 ) {
     let Geometry {
+        groups,
         channels,
         maps,
         kernel,
@@ -175,19 +179,29 @@ fn pack(
     } = *geometry;
     let mut rest = packed;
     for part in parts {
-        let row = maps * part.unfold.taps.len();
-        let (own, after) = rest.split_at_mut(row * geometry.groups * channels);
+        let [rows, columns] = part.phases;
+        let row = |r: usize| columns.taps().map(move |s| r * kernel[1] + s);
+        let taps: Vec<usize> = rows.taps().flat_map(row).collect();
+        let length = maps * taps.len();
+        let (own, after) = rest.split_at_mut(length * groups * channels);
         rest = after;
-        workers.each_chunk(own, row * 16, |chunk, rows| {
-            for (i, row) in rows.chunks_exact_mut(row.max(1)).enumerate() {
-                let (group, c) = ((chunk * 16 + i) / channels, (chunk * 16 + i) % channels);
-                let mut to = row.iter_mut();
-                for k in group * maps..(group + 1) * maps {
-                    let window = &weight[(k * channels + c) * geometry.taps()..];
-                    let taps = part.phases[0]
-                        .taps()
-                        .flat_map(|r| part.phases[1].taps().map(move |s| r * kernel[1] + s));
-                    taps.zip(&mut to).for_each(|(tap, to)| *to = window[tap]);
+        if length == 0 {
+            continue;
+        }
+        // Some channels at a time: their windows are neighbours in the weight.
+        workers.each_chunk(own, length * PACKED, |chunk, rows| {
+            for k in 0..maps {
+                for (i, row) in rows.chunks_exact_mut(length).enumerate() {
+                    let (group, c) = (
+                        (chunk * PACKED + i) / channels,
+                        (chunk * PACKED + i) % channels,
+                    );
+                    let start = ((group * maps + k) * channels + c) * geometry.taps();
+                    let window = &weight[start..start + geometry.taps()];
+                    let to = &mut row[k * taps.len()..(k + 1) * taps.len()];
+                    to.iter_mut()
+                        .zip(&taps)
+                        .for_each(|(to, &tap)| *to = window[tap]);
                 }
             }
         });
