@@ -23,7 +23,7 @@ pub struct AttentionOverlay {
     pub range: Option<(f32, f32)>,
 }
 
-/// Draws one attention map [rows] over an RGB image `pixels` [size, size, 3].
+/// Draws one attention map `[rows]` over an RGB image `pixels` [size, size, 3].
 ///
 /// The map is interpolated linearly between the centres of its rows and scaled so that its own minimum gets no tint
 /// and its maximum the full one; a map that is the same everywhere gets none. Values that are not finite count as

@@ -6,7 +6,7 @@ use crate::graph::{Scope, Tensor};
 use crate::ops;
 use std::panic::Location;
 
-/// y = x · weightᵀ + bias: x [N, D] → [N, K]; parameters `weight` [K, D] and `bias` [K].
+/// y = x · weightᵀ + bias: x [N, D] → [N, K]; parameters `weight` [K, D] and `bias` `[K]`.
 ///
 /// ```
 /// # use axenic::{eval, nn, ops};

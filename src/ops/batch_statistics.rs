@@ -45,7 +45,7 @@ static COMBINE: Shader = Shader {
 #[derive(Clone, Debug)]
 pub struct BatchStatistics;
 
-/// The mean [C] and the biased variance [C] of x [N, C, …] over all axes but the second.
+/// The mean `[C]` and the biased variance `[C]` of x [N, C, …] over all axes but the second.
 ///
 /// ```
 /// # use axenic::{eval, ops};

@@ -34,7 +34,7 @@ static SHADER: Shader = Shader {
 #[derive(Clone, Debug)]
 pub struct CrossEntropy;
 
-/// The cross-entropy of `labels` [N] under the softmax of `logits` [N, K], for each sample.
+/// The cross-entropy of `labels` `[N]` under the softmax of `logits` [N, K], for each sample.
 ///
 /// ```
 /// # use axenic::{Array, eval, ops};

@@ -47,7 +47,7 @@ pub struct CrossEntropyGrad;
 /// ```
 ///
 /// # Errors
-/// The logits are not [N, K] with K > 0, the labels are not N indices, or output_grad is not [N].
+/// The logits are not [N, K] with K > 0, the labels are not N indices, or output_grad is not `[N]`.
 #[track_caller]
 pub fn cross_entropy_grad<'g>(
     logits: Tensor<'g>,

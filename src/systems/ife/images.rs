@@ -62,9 +62,9 @@ pub struct Images {
 pub struct Batch {
     /// [N, 3, H, W], normalised.
     pub x: Array,
-    /// Heavy labels [N].
+    /// Heavy labels `[N]`.
     pub heavy: Array,
-    /// Light labels [N].
+    /// Light labels `[N]`.
     pub light: Array,
     /// Which records they are.
     pub items: Vec<usize>,

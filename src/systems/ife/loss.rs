@@ -49,7 +49,7 @@ impl<'g> Loss<'g> {
     }
 }
 
-/// Records the loss for labels `heavy` and `light` [N], indices.
+/// Records the loss for labels `heavy` and `light` `[N]`, indices.
 ///
 /// # Errors
 /// The labels' length is not that of the batch.

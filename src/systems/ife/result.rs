@@ -125,7 +125,7 @@ pub struct Example {
     pub pixels: Vec<u8>,
     /// Its height and width.
     pub size: usize,
-    /// Attention over the rows of each stage's last block, for heavy and light: [stage][task][row].
+    /// Attention over the rows of each stage's last block, for heavy and light: `[stage][task][row]`.
     pub attention: Vec<[Vec<f32>; 2]>,
 }
 

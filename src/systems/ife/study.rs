@@ -19,7 +19,7 @@ pub const INFERENCE_BATCH: usize = 32;
 pub struct Reading {
     /// Class and probabilities.
     pub decoded: Decoded,
-    /// Attention over the rows: [stage][task][row].
+    /// Attention over the rows: `[stage][task][row]`.
     pub attention: Vec<[Vec<f32>; 2]>,
     /// What the last layers see, heavy then light.
     pub features: Vec<f64>,
