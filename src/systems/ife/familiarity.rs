@@ -2,7 +2,8 @@
 //!
 //! Two looks. What the network's last layers see of an image (its features) is compared with what they saw of the
 //! training images: the mean squared distance in standard deviations of each feature. And the picture itself is compared
-//! in a few plain numbers: how light the paper is, how much stain there is, how far its columns differ from its rows. An
+//! in a few plain numbers, of which none may be far off: how light the paper is, how much stain there is, how rough it is,
+//! how much its columns and its rows differ. An
 //! image further off than almost every validation image gets a warning, not another answer.
 //!
 //! Reference: the distance is that of Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples*,
@@ -27,10 +28,20 @@ struct Look {
     mean: Vec<f64>,
     deviation: Vec<f64>,
     limit: f64,
+    over: Over,
+}
+
+/// How the squared deviations of many numbers become one distance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Over {
+    /// Their mean: for hundreds of features, each of which says little.
+    Mean,
+    /// The largest: for a few numbers, each of which must be right.
+    Largest,
 }
 
 impl Look {
-    fn fit(training: &[Vec<f64>], validation: &[Vec<f64>]) -> Self {
+    fn fit(training: &[Vec<f64>], validation: &[Vec<f64>], over: Over) -> Self {
         let n = training.len().max(1) as f64;
         let width = training.first().map_or(0, Vec::len);
         let mean: Vec<f64> = (0..width)
@@ -50,6 +61,7 @@ impl Look {
             mean,
             deviation,
             limit: 0.0,
+            over,
         };
         let mut distances: Vec<f64> = validation.iter().map(|row| look.distance(row)).collect();
         distances.sort_by(f64::total_cmp);
@@ -63,7 +75,10 @@ impl Look {
             .iter()
             .zip(self.mean.iter().zip(&self.deviation))
             .map(|(x, (m, s))| ((x - m) / s).powi(2));
-        terms.sum::<f64>() / self.mean.len().max(1) as f64
+        match self.over {
+            Over::Mean => terms.sum::<f64>() / self.mean.len().max(1) as f64,
+            Over::Largest => terms.fold(0.0, f64::max),
+        }
     }
 }
 
@@ -91,8 +106,8 @@ impl Familiarity {
         let picture =
             |set: &[Appearance]| set.iter().map(|a| a.picture.clone()).collect::<Vec<_>>();
         Self {
-            features: Look::fit(&features(training), &features(validation)),
-            picture: Look::fit(&picture(training), &picture(validation)),
+            features: Look::fit(&features(training), &features(validation), Over::Mean),
+            picture: Look::fit(&picture(training), &picture(validation), Over::Largest),
         }
     }
 
@@ -140,26 +155,31 @@ impl Familiarity {
             })?;
             Ok(array.to_f64().into_owned())
         };
-        let look = |name: &str| -> Result<Look> {
+        let look = |name: &str, over: Over| -> Result<Look> {
             let limit = numbers(format!("{name}.limit"))?
                 .first()
                 .copied()
                 .unwrap_or(f64::NAN);
+            let (mean, deviation) = (
+                numbers(format!("{name}.mean"))?,
+                numbers(format!("{name}.deviation"))?,
+            );
             Ok(Look {
-                mean: numbers(format!("{name}.mean"))?,
-                deviation: numbers(format!("{name}.deviation"))?,
+                mean,
+                deviation,
                 limit,
+                over,
             })
         };
         Ok(Self {
-            features: look("features")?,
-            picture: look("picture")?,
+            features: look("features", Over::Mean)?,
+            picture: look("picture", Over::Largest)?,
         })
     }
 }
 
-/// Plain numbers of a picture: per channel the 5 %, 50 % and 95 % points of its samples; the mean roughness along rows and
-/// along columns; and how much columns, and rows, differ from one another. All of samples scaled to 0..1.
+/// Plain numbers of a picture: per channel the 5 %, 50 % and 95 % points of its samples, scaled to 0..1; and the logarithms
+/// of its roughness along rows and along columns, and of how much columns, and rows, differ from one another.
 pub fn describe(picture: &Planes) -> Vec<f64> {
     let (height, width) = (picture.height, picture.width);
     let mut numbers = Vec::new();
@@ -188,8 +208,9 @@ pub fn describe(picture: &Planes) -> Vec<f64> {
         .chunks_exact(width)
         .flat_map(|row| row.windows(2).map(|w| (w[1] - w[0]).abs()));
     let along_columns = (0..grey.len() - width).map(|i| (grey[i + width] - grey[i]).abs());
-    numbers.push(mean(along_rows));
-    numbers.push(mean(along_columns));
+    let logarithm = |x: f64| (x + 1e-3).ln();
+    numbers.push(logarithm(mean(along_rows)));
+    numbers.push(logarithm(mean(along_columns)));
     let column_means: Vec<f64> = (0..width)
         .map(|x| mean((0..height).map(|y| grey[y * width + x])))
         .collect();
@@ -197,8 +218,8 @@ pub fn describe(picture: &Planes) -> Vec<f64> {
         .chunks_exact(width)
         .map(|row| mean(row.iter().copied()))
         .collect();
-    numbers.push(spread(&column_means));
-    numbers.push(spread(&row_means));
+    numbers.push(logarithm(spread(&column_means)));
+    numbers.push(logarithm(spread(&row_means)));
     numbers
 }
 
@@ -210,4 +231,59 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 fn spread(values: &[f64]) -> f64 {
     let centre = mean(values.iter().copied());
     mean(values.iter().map(|x| (x - centre).powi(2))).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::decode::decode_bytes;
+    use crate::data::resize::resize;
+    use crate::systems::ife::synth::{Balance, sample};
+
+    fn appearance(picture: &Planes) -> Appearance {
+        Appearance {
+            features: vec![0.0, 1.0],
+            picture: describe(picture),
+        }
+    }
+
+    /// By the picture alone: unseen gels pass, blank paper and noise do not.
+    #[test]
+    fn gels_are_familiar_and_blank_paper_is_not() {
+        let gel = |i: u64| {
+            let bytes = sample(9, i, Balance::Even).expect("a gel").jpeg_bytes;
+            appearance(
+                &resize(&decode_bytes(&bytes).expect("an image").image, 48, 48).expect("a size"),
+            )
+        };
+        let gels: Vec<Appearance> = (0..180).map(gel).collect();
+        let familiarity = Familiarity::fit(&gels[..80], &gels[80..150]);
+        let strange = gels[150..]
+            .iter()
+            .filter(|gel| familiarity.strangeness(gel) > 1.0)
+            .count();
+        assert!(
+            strange <= 3,
+            "{strange} of 30 unseen gels are called strange"
+        );
+        let flat = |value: f32| Planes {
+            height: 48,
+            width: 48,
+            values: vec![value; 3 * 48 * 48],
+        };
+        let noise = (0..3 * 48 * 48).map(|i| (i * 7919 % 256) as f32).collect();
+        for picture in [
+            flat(255.0),
+            flat(0.0),
+            flat(128.0),
+            Planes {
+                height: 48,
+                width: 48,
+                values: noise,
+            },
+        ] {
+            let strangeness = familiarity.strangeness(&appearance(&picture));
+            assert!(strangeness > 1.0, "strangeness {strangeness}");
+        }
+    }
 }
