@@ -1,6 +1,11 @@
 //! Speed of the operations that training spends its time in, on the host: floating-point operations a second appear as
 //! elements a second. Shapes are those of ResNet18 at 16 images of 224 × 224.
 
+#![expect(
+    missing_docs,
+    reason = "the function that criterion's macro makes has none"
+)]
+
 use axenic::array::Spec;
 use axenic::graph::{AnyOp, Slice, SliceMut, Target, View, ViewMut};
 use axenic::ops::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Matmul, Transpose};
