@@ -1,4 +1,4 @@
-//! Results for people and programs: self-contained HTML pages, tables for the terminal, CSV and JSON.
+//! Results for people and programs: self-contained HTML pages, tables for the terminal, CSV.
 //!
 //! Numbers are computed elsewhere; this folder turns result structs into text. The pages are templates
 //! (`run.html`, `explain.html`) with their shared parts (`parts.html`, `style.css`), compiled into the program;
@@ -23,6 +23,4 @@ mod text;
 pub use explain_page::explain_html;
 pub use html::run_html;
 pub use png::encode_png;
-pub use text::{
-    evaluation_json, evaluation_text, predictions_csv, predictions_json, predictions_text,
-};
+pub use text::{evaluation_text, predictions_csv, predictions_text};

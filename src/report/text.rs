@@ -94,27 +94,6 @@ pub fn predictions_csv(predictions: &[Prediction]) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| fault(&error))
 }
 
-/// Predictions as a JSON array, one object per image, indented. Numbers that are not finite become `null`.
-///
-/// # Errors
-/// None for predictions of a network.
-pub fn predictions_json(predictions: &[Prediction]) -> Result<String> {
-    json(&predictions)
-}
-
-/// An evaluation as a JSON object, indented. Numbers that are not finite become `null`.
-///
-/// # Errors
-/// None for evaluations of a network.
-pub fn evaluation_json(evaluation: &Evaluation) -> Result<String> {
-    json(evaluation)
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map_err(|error| Error::input(format!("writing JSON: {error}")))
-}
-
 fn metrics(evaluation: &Evaluation) -> String {
     let mut table = Table::new(vec![Align::Left, Align::Right, Align::Left]);
     table.row(["", "", "95 % interval"]);
