@@ -12,9 +12,9 @@
 //!
 //! **Cost.** Four operations an element; x and output_grad are read once; bound by memory.
 //!
-//! **Reference.** `torch.nn.grad`'s counterpart is `torch.ops.aten.native_batch_norm_backward`.
+//! **Reference.** `torch.ops.aten.native_batch_norm_backward`.
 
-use super::support::{Channels, lane_sums, normal, uniform};
+use super::support::{Channels, expect_same, lane_sums, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -91,11 +91,7 @@ impl Op for BatchNormAffineGrad {
         let [x, mean, variance, output_grad] = expect_reals(Self::NAME, inputs)?;
         let channels = Channels::of(Self::NAME, x)?;
         channels.expect(Self::NAME, &[("mean", mean), ("variance", variance)])?;
-        if x != output_grad {
-            return Err(Error::shape(format!(
-                "batch_norm_affine_grad: x {x} and output_grad {output_grad} differ in shape"
-            )));
-        }
+        expect_same(Self::NAME, [x, output_grad], ["x", "output_grad"])?;
         Ok(vec![Spec::real([channels.channels]); 2])
     }
 

@@ -19,7 +19,7 @@
 //! `torch.ops.aten.native_batch_norm_backward`.
 
 use super::Statistics;
-use super::support::{Channels, WORKGROUP, normal, uniform};
+use super::support::{Channels, WORKGROUP, expect_same, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -80,12 +80,7 @@ pub fn batch_norm_input_grad<'g>(
 
 impl Op for BatchNormInputGrad {
     const NAME: &'static str = "batch_norm_input_grad";
-    const INPUTS: &'static [&'static str] = &[
-        "output_grad",
-        "variance",
-        "weight",
-        "batch…",
-    ];
+    const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "batch…"];
 
     fn attributes(&self) -> Attributes {
         Attributes::none()
@@ -126,11 +121,7 @@ impl Op for BatchNormInputGrad {
                     ("bias_grad", bias_grad),
                 ];
                 Channels::of(Self::NAME, x)?.expect(Self::NAME, &vectors)?;
-                if x != output_grad {
-                    return Err(Error::shape(format!(
-                        "batch_norm_input_grad: x {x} and output_grad {output_grad} differ in shape"
-                    )));
-                }
+                expect_same(Self::NAME, [x, output_grad], ["x", "output_grad"])?;
                 output_grad
             }
         };

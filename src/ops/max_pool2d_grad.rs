@@ -15,7 +15,7 @@
 //!
 //! **Reference.** `torch.ops.aten.max_pool2d_with_indices_backward`.
 
-use super::support::{Windows, array, normal};
+use super::support::{Windows, array, expect_same, normal};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -99,11 +99,7 @@ impl Op for MaxPool2dGrad {
         let [output_grad, index] = expect_inputs(Self::NAME, inputs)?;
         let [output_grad] = expect_reals(Self::NAME, &[output_grad])?;
         let index = expect_index(Self::NAME, "index", index)?;
-        if output_grad != index {
-            return Err(Error::shape(format!(
-                "max_pool2d_grad: output_grad {output_grad} and index {index} differ in shape"
-            )));
-        }
+        expect_same(Self::NAME, [output_grad, index], ["output_grad", "index"])?;
         let image = self
             .windows
             .image(Self::NAME, output_grad, self.input_size)?;

@@ -13,9 +13,9 @@
 //!
 //! **Reference.** `torch.nn.BatchNorm2d`'s `momentum`.
 
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, expect_same, normal};
 use crate::array::Spec;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
     expect_reals, library,
@@ -87,11 +87,7 @@ impl Op for RunningUpdate {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [running, batch] = expect_reals(Self::NAME, inputs)?;
-        if running != batch {
-            return Err(Error::shape(format!(
-                "running_update: running {running} and batch {batch} differ in shape"
-            )));
-        }
+        expect_same(Self::NAME, [running, batch], ["running", "batch"])?;
         Ok(vec![Spec::real(running)])
     }
 
