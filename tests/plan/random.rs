@@ -1,0 +1,298 @@
+//! Random graphs: slots never change results, and executors agree node by node.
+
+use super::{bits, executors, numbers, prepare, record};
+use axenic::array::Spec;
+use axenic::exec::{Executor, Moment, Reference, compare};
+use axenic::graph::{Graph, Init, Limits, Source, Target, Tensor, ValueId};
+use axenic::ops;
+use axenic::plan::{Place, Plan};
+use axenic::shape::{KeepAxes, Shape};
+use axenic::{Array, Result};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRng, TestRunner};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// One recorded operation: which, and from which earlier values.
+type Choice = (u8, usize, usize);
+
+const INPUTS: [&[usize]; 4] = [&[2, 3], &[3], &[2, 1], &[5, 2, 3]];
+
+/// A graph of the given choices; those that do not fit their operands are left out. Some values become outputs, some are
+/// assigned to states, and two states are exchanged.
+fn random_graph(choices: &[Choice], outputs: &[usize]) -> Arc<Graph> {
+    record(|r| {
+        let mut values: Vec<Tensor> = Vec::new();
+        for (i, lengths) in INPUTS.iter().enumerate() {
+            values.push(r.input(&i.to_string(), Spec::real(Shape::new(lengths)?))?);
+        }
+        for name in ["s", "t"] {
+            values.push(r.scope().state(name, [2, 3], Init::Constant(1.0))?);
+        }
+        let (s, t) = (values[4], values[5]);
+        for &(kind, a, b) in choices {
+            let (a, b) = (values[a % values.len()], values[b % values.len()]);
+            if let Ok(value) = apply(kind, a, b) {
+                values.push(value);
+            }
+        }
+        r.assign("s", t)?;
+        r.assign("t", s)?;
+        for (i, &output) in outputs.iter().enumerate() {
+            let value = values[output % values.len()];
+            r.output(&i.to_string(), value)?;
+            if value.shape() == s.shape() && output % 3 == 0 {
+                r.assign("t", value)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn apply<'g>(kind: u8, a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
+    let n = a.shape().elements();
+    match kind % 8 {
+        0 => ops::add(a, b),
+        1 => ops::mul(a, b),
+        2 => ops::relu(a),
+        3 => ops::relu_grad(a, b),
+        4 => ops::sum(a, &[0], KeepAxes::Yes),
+        5 => ops::sum(a, &[0], KeepAxes::No),
+        6 => ops::broadcast(a, b.shape()),
+        _ => ops::reshape(a, [n]),
+    }
+}
+
+fn graphs() -> impl Strategy<Value = (Vec<Choice>, Vec<usize>)> {
+    let choice = (any::<u8>(), 0..64usize, 0..64usize);
+    (
+        prop::collection::vec(choice, 1..24),
+        prop::collection::vec(0..64usize, 1..4),
+    )
+}
+
+/// The same cases at every run.
+fn check_graphs(cases: u32, mut check: impl FnMut(Arc<Graph>)) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let check = std::cell::RefCell::new(&mut check);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&graphs(), |(choices, outputs)| {
+        (check.borrow_mut())(random_graph(&choices, &outputs));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Follows who lies in each slot: whatever a step reads, and whatever is read at the end, must still be there.
+#[test]
+fn no_value_is_overwritten_while_it_is_alive() {
+    let mut shared = 0;
+    check_graphs(512, |graph| {
+        for target in [
+            Target::Reference,
+            Target::Cpu { threads: 3 },
+            Target::Gpu(Limits::default()),
+        ] {
+            let plan = Plan::new(graph.clone(), target).expect("it can be planned");
+            shared += follow(&plan);
+        }
+    });
+    assert!(shared > 100, "slots are hardly ever reused: {shared}");
+}
+
+/// Gives how often a slot took a second value.
+fn follow(plan: &Plan) -> usize {
+    let graph = plan.graph();
+    let mut owners: HashMap<usize, ValueId> = HashMap::new();
+    let mut reused = 0;
+    let is_there = |owners: &HashMap<usize, ValueId>, value: ValueId| match plan.place(value) {
+        Place::Leaf(node) => assert_eq!(node, root(graph, value).node),
+        Place::Slot(slot) => assert_eq!(owners.get(&slot), Some(&root(graph, value)), "{plan}"),
+    };
+    for step in plan.steps() {
+        let node = &graph.nodes()[step.node];
+        let value = |output| ValueId {
+            node: step.node,
+            output,
+        };
+        let mut written: Vec<usize> = step.scratch.iter().map(|&(slot, _)| slot).collect();
+        for (output, spec) in node.outputs.iter().enumerate() {
+            let Place::Slot(slot) = plan.place(value(output)) else {
+                panic!("a computed value lies in a leaf");
+            };
+            assert!(plan.slots()[slot].length >= spec.shape.elements());
+            assert_eq!(plan.slots()[slot].element, spec.element);
+            written.push(slot);
+        }
+        for &input in &node.inputs {
+            is_there(&owners, input);
+            if let Place::Slot(slot) = plan.place(input) {
+                assert!(!written.contains(&slot), "read and written at once: {plan}");
+            }
+        }
+        for (output, _) in node.outputs.iter().enumerate() {
+            if let Place::Slot(slot) = plan.place(value(output)) {
+                reused += usize::from(owners.insert(slot, value(output)).is_some());
+            }
+        }
+        for (slot, _) in &step.scratch {
+            owners.remove(slot);
+        }
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(written.len(), node.outputs.len() + step.scratch.len());
+    }
+    let results = graph.outputs().iter().map(|(_, value)| *value);
+    let assigned = graph.assigns().iter().map(|&(_, value)| value);
+    results
+        .chain(assigned)
+        .for_each(|value| is_there(&owners, value));
+    reused
+}
+
+/// The value whose bytes a value is.
+fn root(graph: &Graph, value: ValueId) -> ValueId {
+    let node = &graph.nodes()[value.node];
+    match node.op().and_then(|op| op.alias_of_input()) {
+        Some(input) => root(graph, node.inputs[input]),
+        None => value,
+    }
+}
+
+/// Each node alone in a graph of its own, so that no two values share memory.
+fn run_apart(executor: &mut dyn Executor, graph: &Graph, leaves: &[(&str, Array)]) -> Vec<Array> {
+    let mut values: HashMap<ValueId, Array> = HashMap::new();
+    for (i, node) in graph.nodes().iter().enumerate() {
+        let outputs = match &node.source {
+            Source::Leaf(leaf) => {
+                let (_, array) = leaves
+                    .iter()
+                    .find(|(name, _)| *name == leaf.name)
+                    .expect("the leaf is given");
+                vec![array.clone()]
+            }
+            Source::Op(op) => {
+                let own: Vec<(String, &Array)> = node
+                    .inputs
+                    .iter()
+                    .enumerate()
+                    .map(|(k, value)| (k.to_string(), &values[value]))
+                    .collect();
+                let alone = record(|r| {
+                    let inputs: Vec<Tensor> = own
+                        .iter()
+                        .map(|(name, array)| r.input(name, array.spec()))
+                        .collect::<Result<_>>()?;
+                    let outputs = r.apply_any(op.clone(), &inputs)?;
+                    outputs
+                        .iter()
+                        .enumerate()
+                        .try_for_each(|(k, &output)| r.output(&k.to_string(), output))
+                });
+                let own: Vec<(&str, &Array)> = own
+                    .iter()
+                    .map(|(name, array)| (name.as_str(), *array))
+                    .collect();
+                let plan = prepare(executor, &alone);
+                executor.run(plan, &own, None).expect("it runs")
+            }
+        };
+        for (output, array) in outputs.into_iter().enumerate() {
+            values.insert(ValueId { node: i, output }, array);
+        }
+    }
+    let results = graph.outputs().iter().map(|(_, value)| *value);
+    let assigned = graph.assigns().iter().map(|&(_, value)| value);
+    results
+        .chain(assigned)
+        .map(|value| values[&value].clone())
+        .collect()
+}
+
+#[test]
+fn shared_slots_change_no_bit() {
+    let mut executors = executors();
+    check_graphs(96, |graph| {
+        let mut leaves: Vec<(&str, Array)> = Vec::new();
+        for (value, leaf, spec) in graph.leaves() {
+            leaves.push((leaf.name.as_str(), numbers(spec.shape, value.node as u64)));
+        }
+        let lasting = |name: &str| ["s", "t"].contains(&name);
+        for executor in &mut executors {
+            let apart = run_apart(executor.as_mut(), &graph, &leaves);
+            let plan = prepare(executor.as_mut(), &graph);
+            let inputs: Vec<(&str, &Array)> = leaves
+                .iter()
+                .filter(|(name, _)| !lasting(name))
+                .map(|(name, array)| (*name, array))
+                .collect();
+            let write_states = |executor: &mut Box<dyn Executor>| {
+                for (name, array) in leaves.iter().filter(|(name, _)| lasting(name)) {
+                    executor.write(name, array).expect("it is a state");
+                }
+            };
+            write_states(executor);
+            let mut watched = Vec::new();
+            let mut keep = |moment: Moment| {
+                watched.push(moment);
+                ControlFlow::Continue(())
+            };
+            let slow = executor.run(plan, &inputs, Some(&mut keep));
+            write_states(executor);
+            let mut results = executor.run(plan, &inputs, None).expect("it runs");
+            assert_eq!(slow.expect("it runs"), results);
+            assert_eq!(watched.len(), results_of(&graph));
+            for (leaf, _) in graph.assigns() {
+                let leaf = graph.nodes()[leaf.node].leaf().expect("a leaf is assigned");
+                results.push(executor.read(&leaf.name).expect("it is a state"));
+            }
+            let description = executor.description();
+            assert_eq!(apart.len(), results.len());
+            for (a, b) in apart.iter().zip(&results) {
+                assert_eq!(bits(a), bits(b), "{description}\n{graph}");
+            }
+        }
+    });
+}
+
+/// How many nodes are computed: all but leaves and aliases.
+fn results_of(graph: &Graph) -> usize {
+    let computed =
+        |node: &&axenic::graph::Node| node.op().is_some_and(|op| op.alias_of_input().is_none());
+    graph.nodes().iter().filter(computed).count()
+}
+
+#[test]
+fn executors_agree_node_by_node() {
+    let inputs: Vec<Array> = INPUTS
+        .iter()
+        .enumerate()
+        .map(|(i, lengths)| numbers(Shape::new(lengths).expect("short"), i as u64))
+        .collect();
+    let names = ["0", "1", "2", "3"];
+    let inputs: Vec<(&str, &Array)> = names.into_iter().zip(&inputs).collect();
+    let state = Array::from([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]]);
+    let lasting = [("s", &state), ("t", &state)];
+    let choices: Vec<Choice> = (0..40).map(|i| (i as u8, 7 * i, 3 * i + 1)).collect();
+    let outputs: Vec<usize> = (6..46).collect();
+    let graph = random_graph(&choices, &outputs);
+    for mut executor in executors() {
+        let mut reference = Reference::new(1).expect("threads");
+        let differences = compare(&graph, executor.as_mut(), &mut reference, &lasting, &inputs)
+            .expect("they run");
+        assert!(differences.len() > 10);
+        for difference in differences {
+            let relative = difference.relative;
+            assert!(
+                relative < 1e-6,
+                "{}: {difference:?}",
+                executor.description()
+            );
+        }
+    }
+}
