@@ -8,6 +8,8 @@ mod evaluate;
 mod explain;
 mod forward;
 mod init;
+mod op;
+mod ops;
 mod plan;
 mod predict;
 mod show;
@@ -60,6 +62,10 @@ enum Command {
     Plan(plan::Plan),
     /// Runs a model on given numbers
     Forward(forward::Forward),
+    /// Lists the operations
+    Ops(ops::Ops),
+    /// Runs one operation on given numbers
+    Op(op::Op),
     /// Measures the speed of a training step or an inference
     Bench(bench::Bench),
 }
@@ -103,6 +109,8 @@ impl Command {
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Forward(command) => command.run(),
+            Command::Ops(command) => command.run(),
+            Command::Op(command) => command.run(),
             Command::Bench(command) => command.run(),
         }
     }

@@ -2,6 +2,7 @@
 //! what `axenic op NAME --attr key=value` sets.
 
 use crate::error::{Error, Result};
+use std::cell::RefCell;
 use std::fmt;
 
 /// One attribute's value.
@@ -53,8 +54,31 @@ impl From<&str> for Attribute {
 }
 
 /// Names with values, in the order in which the operation states them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attributes(Vec<(String, Attribute)>);
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    values: Vec<(String, Attribute)>,
+    /// What has been asked for. An operation that reads its attributes so describes them, and no list can disagree.
+    asked: RefCell<Vec<Asked>>,
+}
+
+/// An attribute as an operation asked for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Its name.
+    pub name: String,
+    /// Its type: `int`, `ints`, `pair`, `float` or `word`.
+    pub kind: &'static str,
+    /// The value that it takes if none is given.
+    pub default: Attribute,
+    /// The words to choose from, if it is a word.
+    pub choices: Vec<String>,
+}
+
+impl PartialEq for Attributes {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
 
 impl Attributes {
     /// No attributes.
@@ -64,7 +88,7 @@ impl Attributes {
 
     /// These attributes and one more.
     pub fn with(mut self, name: &str, value: impl Into<Attribute>) -> Self {
-        self.0.push((name.to_string(), value.into()));
+        self.values.push((name.to_string(), value.into()));
         self
     }
 
@@ -90,13 +114,15 @@ impl Attributes {
         } else {
             Attribute::Word(value.to_string())
         };
-        self.0.push((name.trim().to_string(), attribute));
+        self.values.push((name.trim().to_string(), attribute));
         Ok(self)
     }
 
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Attribute)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// The value of a name, if it was given.
@@ -106,8 +132,27 @@ impl Attributes {
             .map(|(_, value)| value)
     }
 
+    /// What has been asked for, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.borrow().clone()
+    }
+
+    fn note(&self, name: &str, kind: &'static str, default: Attribute, choices: Vec<String>) {
+        let mut asked = self.asked.borrow_mut();
+        if asked.iter().all(|earlier| earlier.name != name) {
+            let name = name.to_string();
+            asked.push(Asked {
+                name,
+                kind,
+                default,
+                choices,
+            });
+        }
+    }
+
     /// A whole number.
     pub fn int(&self, name: &str, default: usize) -> Result<usize> {
+        self.note(name, "int", default.into(), Vec::new());
         match self.get(name) {
             None => Ok(default),
             Some(Attribute::Int(n)) => Ok(*n),
@@ -117,6 +162,7 @@ impl Attributes {
 
     /// A real number.
     pub fn float(&self, name: &str, default: f64) -> Result<f64> {
+        self.note(name, "float", default.into(), Vec::new());
         match self.get(name) {
             None => Ok(default),
             Some(Attribute::Float(x)) => Ok(*x),
@@ -127,6 +173,11 @@ impl Attributes {
 
     /// Whole numbers of any count; a single one counts as a list.
     pub fn ints(&self, name: &str, default: &[usize]) -> Result<Vec<usize>> {
+        self.note(name, "ints", default.into(), Vec::new());
+        self.list(name, default)
+    }
+
+    fn list(&self, name: &str, default: &[usize]) -> Result<Vec<usize>> {
         match self.get(name) {
             None => Ok(default.to_vec()),
             Some(Attribute::Ints(list)) => Ok(list.clone()),
@@ -137,7 +188,8 @@ impl Attributes {
 
     /// Height and width; a single number stands for both.
     pub fn pair(&self, name: &str, default: [usize; 2]) -> Result<[usize; 2]> {
-        match self.ints(name, &default)?.as_slice() {
+        self.note(name, "pair", default[..].into(), Vec::new());
+        match self.list(name, &default)?.as_slice() {
             [both] => Ok([*both, *both]),
             [height, width] => Ok([*height, *width]),
             list => Err(wrong(
@@ -149,7 +201,20 @@ impl Attributes {
     }
 
     /// A word out of a choice: gives the value that stands beside it.
-    pub fn choice<T: Copy>(&self, name: &str, default: T, choices: &[(&str, T)]) -> Result<T> {
+    pub fn choice<T: Copy + PartialEq>(
+        &self,
+        name: &str,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> Result<T> {
+        let word = choices.iter().find(|(_, value)| *value == default);
+        let words = choices.iter().map(|(word, _)| word.to_string()).collect();
+        self.note(
+            name,
+            "word",
+            word.map_or("", |(word, _)| *word).into(),
+            words,
+        );
         let text = match self.get(name) {
             None => return Ok(default),
             Some(value) => value.to_string(),

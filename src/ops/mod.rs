@@ -10,7 +10,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Attributes, Link, Op};
+use crate::graph::{AnyOp, Asked, Attribute, Attributes, Link, Op};
 use std::sync::Arc;
 
 mod support;
@@ -66,14 +66,48 @@ impl Room {
     /// An attribute that the operation does not have, or of the wrong kind.
     pub fn build(&self, attributes: &Attributes) -> Result<Arc<dyn AnyOp>> {
         let op = (self.build)(attributes)?;
-        let own = op.attributes();
-        match attributes.iter().find(|(name, _)| own.get(name).is_none()) {
+        let own: Vec<String> = attributes
+            .asked()
+            .into_iter()
+            .map(|asked| asked.name)
+            .collect();
+        let stranger = |(name, _): &(&str, &Attribute)| own.iter().all(|own| own != name);
+        match attributes.iter().find(stranger) {
             Some((name, _)) => Err(Error::input(format!(
-                "{} has no attribute {name:?}; it has: {own}",
-                self.name
+                "{} has no attribute {name:?}; it has: {}",
+                self.name,
+                if own.is_empty() {
+                    "none".into()
+                } else {
+                    own.join(", ")
+                }
             ))),
             None => Ok(op),
         }
+    }
+
+    /// The attributes that the operation has, with their types and defaults.
+    pub fn attributes(&self) -> Vec<Asked> {
+        let none = Attributes::none();
+        // An operation without a sensible default may refuse; it has asked all the same.
+        (self.build)(&none).ok();
+        none.asked()
+    }
+
+    /// A paragraph of the room's documentation, in one line, by its title: `Definition`, `Shape`, `Gradient`, `Numerics`,
+    /// `Cost`, `Reference`; an empty title stands for the sentence that opens it.
+    pub fn section(&self, title: &str) -> String {
+        let head = format!("**{title}.** ");
+        let documentation = self.text.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines: Vec<&str> = documentation.map(str::trim).collect();
+        lines
+            .split(|line| line.is_empty())
+            .map(|paragraph| paragraph.join(" "))
+            .find_map(|paragraph| match title {
+                "" => Some(paragraph),
+                _ => paragraph.strip_prefix(&head).map(str::to_string),
+            })
+            .unwrap_or_default()
     }
 
     /// The inputs worth checking.
