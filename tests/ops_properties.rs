@@ -2,7 +2,7 @@
 //! any number of threads.
 
 use axenic::array::{Array, Spec};
-use axenic::conformance::audit;
+use axenic::conformance::{Sample, audit};
 use axenic::exec::{Cpu, Executor, eval};
 use axenic::graph::{Graph, Tensor};
 use axenic::ops::{self, Conv2d, Transpose};
@@ -92,7 +92,7 @@ fn same_bits(graph: &Arc<Graph>, operands: [&Array; 2]) -> Result<(), TestCaseEr
         prop_assert_eq!(&run(threads), &alone, "{} threads", threads);
     }
     let mut cpu = Cpu::new(2).expect("threads");
-    for finding in audit(graph, &mut cpu, &[], &inputs).expect("it runs") {
+    for finding in audit(graph, &mut cpu, &[], &inputs, Sample::All).expect("it runs") {
         prop_assert!(finding.ratio <= 1.0, "{:?}", finding);
     }
     Ok(())

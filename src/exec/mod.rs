@@ -13,7 +13,7 @@ mod reference;
 
 pub use compare::{Difference, compare};
 pub use cpu::Cpu;
-pub use reference::{Reference, eval, eval_bounded};
+pub use reference::{Expected, Reference, eval, eval_bounded};
 
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};

@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::graph::{AnyOp, Graph, Recorder, Slice, SliceMut, Target, Tensor, View, ViewMut};
 use crate::plan::Plan;
 use crate::real::{Bounded, Real};
+use crate::shape::Shape;
 use crate::workers::Workers;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Runs plans in f64, written to be obviously right.
@@ -110,16 +112,29 @@ pub fn eval<const N: usize>(
         .map_err(|_| Error::shape("an output was lost"))
 }
 
-/// One operation in [`Bounded`] arithmetic on inputs that the device holds exactly: for every real output its values and
-/// the bounds of an f32 device's error; for an index output the indices, with bound zero.
+/// One element as it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// Which element of the output.
+    pub element: usize,
+    /// Its value; an index too, exactly.
+    pub value: f64,
+    /// How far an f32 device's may lie from it.
+    pub bound: f64,
+}
+
+/// One operation in [`Bounded`] arithmetic on inputs that the device holds exactly: for every output the elements of the
+/// pieces chosen (see [`Op::pieces`](crate::graph::Op::pieces)), with the bounds of an f32 device's error; an index has
+/// bound zero.
 ///
 /// # Errors
 /// The inputs do not fit the operation.
 pub fn eval_bounded(
     op: &dyn AnyOp,
     inputs: &[Array],
+    pieces: &[Range<usize>],
     workers: &Workers,
-) -> Result<Vec<(Array, Vec<f64>)>> {
+) -> Result<Vec<Vec<Expected>>> {
     let specs: Vec<_> = inputs.iter().map(Array::spec).collect();
     let exact: Vec<Vec<Bounded>> = inputs
         .iter()
@@ -134,38 +149,68 @@ pub fn eval_bounded(
         })
         .collect();
     let outputs = op.outputs(&specs)?;
-    let zeros = |spec: &Spec| {
-        (
-            vec![Bounded::ZERO; spec.shape.elements()],
-            vec![0u32; spec.shape.elements()],
-        )
-    };
-    let mut memory: Vec<(Vec<Bounded>, Vec<u32>)> = outputs.iter().map(zeros).collect();
-    let is_index = |i: usize| outputs[i].element == Element::Index;
-    let mut out: Vec<ViewMut<Bounded>> = memory
-        .iter_mut()
-        .enumerate()
-        .map(|(i, (reals, indices))| ViewMut {
-            shape: outputs[i].shape,
-            slice: if is_index(i) {
-                SliceMut::Index(indices)
-            } else {
-                SliceMut::Real(reals)
-            },
+    let all = op.pieces(&outputs).max(1);
+    let length = |spec: &Spec| spec.shape.elements() / all;
+    let mut runs: Vec<(Range<usize>, Vec<Held>)> = pieces
+        .iter()
+        .map(|run| {
+            let held = outputs
+                .iter()
+                .map(|spec| Held::new(*spec, run.len() * length(spec)));
+            (run.clone(), held.collect())
         })
         .collect();
-    op.eval_bounded(&views, &mut out, workers);
-    let finish = |(i, (reals, indices)): (usize, (Vec<Bounded>, Vec<u32>))| {
-        let shape = outputs[i].shape;
-        if is_index(i) {
-            let n = indices.len();
-            return Ok((Array::new(shape, indices)?, vec![0.0; n]));
+    workers.each(runs.iter_mut(), |(run, held)| {
+        let mut out: Vec<ViewMut<Bounded>> = held.iter_mut().map(Held::view).collect();
+        op.eval_bounded(&views, &mut out, run.clone());
+    });
+    let mut expected: Vec<Vec<Expected>> = outputs.iter().map(|_| Vec::new()).collect();
+    for (run, held) in runs {
+        for ((expected, held), spec) in expected.iter_mut().zip(held).zip(&outputs) {
+            held.append_to(expected, run.start * length(spec));
         }
-        let values: Vec<f64> = reals.iter().map(|x| x.value()).collect();
-        Ok((
-            Array::new(shape, values)?,
-            reals.iter().map(|x| x.error()).collect(),
-        ))
-    };
-    memory.into_iter().enumerate().map(finish).collect()
+    }
+    Ok(expected)
+}
+
+/// The memory of a run of pieces.
+enum Held {
+    Real(Shape, Vec<Bounded>),
+    Index(Shape, Vec<u32>),
+}
+
+impl Held {
+    fn new(spec: Spec, length: usize) -> Self {
+        match spec.element {
+            Element::Real => Held::Real(spec.shape, vec![Bounded::ZERO; length]),
+            Element::Index => Held::Index(spec.shape, vec![0; length]),
+        }
+    }
+
+    fn view(&mut self) -> ViewMut<'_, Bounded> {
+        let (shape, slice) = match self {
+            Held::Real(shape, values) => (*shape, SliceMut::Real(values)),
+            Held::Index(shape, values) => (*shape, SliceMut::Index(values)),
+        };
+        ViewMut { shape, slice }
+    }
+
+    fn append_to(self, expected: &mut Vec<Expected>, first: usize) {
+        match self {
+            Held::Real(_, values) => {
+                expected.extend(values.iter().zip(first..).map(|(x, element)| Expected {
+                    element,
+                    value: x.value(),
+                    bound: x.error(),
+                }))
+            }
+            Held::Index(_, values) => {
+                expected.extend(values.iter().zip(first..).map(|(&x, element)| Expected {
+                    element,
+                    value: f64::from(x),
+                    bound: 0.0,
+                }))
+            }
+        }
+    }
 }

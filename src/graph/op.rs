@@ -38,6 +38,12 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>>;
 
+    /// Inputs that the gradient rule holds constant, though the outputs depend on them. Any other real input to which it
+    /// sends no gradient must move nothing.
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[]
+    }
+
     /// Into how many equal, contiguous parts the outputs can be cut such that each can be computed alone. By default a
     /// single output is cut into its elements, and several are not cut.
     fn pieces(&self, outputs: &[Spec]) -> usize {
@@ -224,7 +230,7 @@ fn share_pieces<R: Real>(
     workers: &Workers,
     eval: &Evaluate<'_, R>,
 ) {
-    if pieces == 0 {
+    if pieces == 0 || outputs.iter().all(|output| output.len() == 0) {
         return;
     }
     // A run of pieces is worth a worker's while from some ten thousand element visits on.
@@ -331,12 +337,14 @@ pub trait AnyOp: Debug + Send + Sync {
         call: &Call<'g>,
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>>;
+    fn constant_inputs(&self) -> &'static [usize];
+    fn pieces(&self, outputs: &[Spec]) -> usize;
     fn eval_reference(&self, inputs: &[View<f64>], outputs: &mut [ViewMut<f64>], workers: &Workers);
     fn eval_bounded(
         &self,
         inputs: &[View<Bounded>],
         outputs: &mut [ViewMut<Bounded>],
-        workers: &Workers,
+        range: Range<usize>,
     );
     fn eval_cpu(
         &self,
@@ -372,6 +380,14 @@ impl<O: Op> AnyOp for O {
         Op::vjp(self, call, output_grads)
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        Op::constant_inputs(self)
+    }
+
+    fn pieces(&self, outputs: &[Spec]) -> usize {
+        Op::pieces(self, outputs)
+    }
+
     fn eval_reference(
         &self,
         inputs: &[View<f64>],
@@ -385,9 +401,9 @@ impl<O: Op> AnyOp for O {
         &self,
         inputs: &[View<Bounded>],
         outputs: &mut [ViewMut<Bounded>],
-        workers: &Workers,
+        range: Range<usize>,
     ) {
-        eval_in_parallel(self, inputs, outputs, workers);
+        self.eval(inputs, outputs, range);
     }
 
     fn eval_cpu(

@@ -88,6 +88,10 @@ impl Op for AccumulateSquareSum {
         Ok(vec![Spec::real(total)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0, 1]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

@@ -127,6 +127,13 @@ impl Op for BatchNorm {
         Ok(vec![Spec::real(x)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        match self.statistics {
+            Statistics::Running => &[1, 2],
+            Statistics::Batch => &[],
+        }
+    }
+
     fn vjp<'g>(
         &self,
         call: &Call<'g>,

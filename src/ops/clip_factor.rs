@@ -78,6 +78,10 @@ impl Op for ClipFactor {
         Ok(vec![Spec::real(square_sum)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

@@ -91,6 +91,10 @@ impl Op for RunningUpdate {
         Ok(vec![Spec::real(running)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0, 1]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

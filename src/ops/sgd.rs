@@ -142,6 +142,10 @@ impl Op for Sgd {
         Ok(vec![Spec::real(parameter); 2])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0, 1, 2, 3, 4]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

@@ -63,6 +63,10 @@ impl Op for StopGradient {
         Ok(vec![x])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

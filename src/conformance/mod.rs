@@ -1,0 +1,280 @@
+//! Is an executor right? Checks any operation, or any whole graph, on any executor, node by node.
+//!
+//! Every node is computed again in [`Bounded`](crate::real::Bounded) arithmetic *from the executor's own inputs to that
+//! node*, so that errors cannot hide behind one another, and its outputs must lie within the error bound that this
+//! yields. The reference's gradient rules are checked against central differences.
+
+mod rooms;
+
+pub use rooms::{RoomFindings, check_case, check_gradient, check_room};
+
+use crate::array::{Array, Element};
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Expected, Moment, eval_bounded};
+use crate::graph::{Graph, LeafKind, Node, Target, ValueId};
+use crate::plan::Plan;
+use crate::rng::Stream;
+use crate::workers::Workers;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+/// How one value of one node compares with its bound.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The node in its graph.
+    pub node: usize,
+    /// Which of its values.
+    pub output: usize,
+    /// The operation.
+    pub op: &'static str,
+    /// How many elements were computed again.
+    pub checked: usize,
+    /// How many there are.
+    pub elements: usize,
+    /// The element with the largest ratio.
+    pub element: usize,
+    /// The error there.
+    pub error: f64,
+    /// The bound there.
+    pub bound: f64,
+    /// error / bound; 0 where both are 0, infinite where only the bound is or a NaN appeared.
+    pub ratio: f64,
+}
+
+/// Which elements of a value are computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// All of them.
+    All,
+    /// As many pieces of each node as this, drawn at random, with the seed; a piece is what an operation can compute alone:
+    /// an element, or a row where its elements hang together.
+    Random(usize, u64),
+}
+
+/// Runs a graph on an executor and compares every node's values with their bounds.
+///
+/// # Errors
+/// As [`Executor::run`].
+pub fn audit(
+    graph: &Arc<Graph>,
+    executor: &mut dyn Executor,
+    lasting: &[(&str, &Array)],
+    inputs: &[(&str, &Array)],
+    sample: Sample,
+) -> Result<Vec<Finding>> {
+    let plan = executor.prepare(Arc::new(Plan::new(graph.clone(), executor.target())?))?;
+    lasting
+        .iter()
+        .try_for_each(|(name, value)| executor.write(name, value))?;
+    let mut audit = Audit::new(graph, sample)?;
+    audit.is_f64 = executor.target() == Target::Reference;
+    audit.take_leaves(lasting, inputs)?;
+    let mut failure = None;
+    let mut watch = |moment: Moment| match audit.check(moment) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(e) => {
+            failure = Some(e);
+            ControlFlow::Break(())
+        }
+    };
+    executor.run(plan, inputs, Some(&mut watch))?;
+    match failure {
+        Some(e) => Err(e),
+        None => Ok(audit.findings),
+    }
+}
+
+/// An audit under way: the values that nodes still to come will read, as the executor computed them.
+struct Audit<'a> {
+    graph: &'a Graph,
+    sample: Sample,
+    /// Whether the executor holds reals in f64.
+    is_f64: bool,
+    workers: Workers,
+    values: HashMap<ValueId, Array>,
+    /// How many nodes are still to read a value.
+    readers: HashMap<ValueId, usize>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Audit<'a> {
+    fn new(graph: &'a Graph, sample: Sample) -> Result<Self> {
+        let mut readers = HashMap::new();
+        for value in graph
+            .nodes()
+            .iter()
+            .filter(|node| is_step(node))
+            .flat_map(|node| &node.inputs)
+        {
+            *readers.entry(root(graph, *value)).or_insert(0) += 1;
+        }
+        Ok(Self {
+            graph,
+            sample,
+            is_f64: false,
+            workers: Workers::new(0)?,
+            values: HashMap::new(),
+            readers,
+            findings: Vec::new(),
+        })
+    }
+
+    fn take_leaves(&mut self, lasting: &[(&str, &Array)], inputs: &[(&str, &Array)]) -> Result<()> {
+        for (value, leaf, _) in self.graph.leaves() {
+            let given = match &leaf.kind {
+                LeafKind::Constant(array) => Some(array.as_ref()),
+                LeafKind::Input => named(inputs, &leaf.name),
+                _ => named(lasting, &leaf.name),
+            };
+            let missing = || Error::input(format!("{:?} was not given", leaf.name));
+            self.values
+                .insert(value, self.as_held(given.ok_or_else(missing)?)?);
+        }
+        Ok(())
+    }
+
+    /// What the executor holds of numbers that were given to it.
+    fn as_held(&self, array: &Array) -> Result<Array> {
+        match array.spec().element {
+            Element::Real if !self.is_f64 => Array::new(array.shape(), array.to_f32().into_owned()),
+            _ => Ok(array.clone()),
+        }
+    }
+
+    /// Computes a step again from the values that the executor held, compares, and keeps what is still to be read.
+    fn check(&mut self, moment: Moment) -> Result<()> {
+        let (i, outputs) = (moment.node, moment.outputs);
+        let node = &self.graph.nodes()[i];
+        let Some(op) = node.op() else { return Ok(()) };
+        let inputs: Vec<Array> = node
+            .inputs
+            .iter()
+            .map(|value| self.held(*value))
+            .collect::<Result<_>>()?;
+        let pieces = self.pieces(i, op.pieces(&node.outputs));
+        let expected = eval_bounded(op, &inputs, &pieces, &self.workers)?;
+        for (output, (got, expected)) in outputs.iter().zip(expected).enumerate() {
+            self.findings
+                .push(finding(i, output, op.name(), got, &expected));
+        }
+        for value in &node.inputs {
+            let value = root(self.graph, *value);
+            if let Some(readers) = self.readers.get_mut(&value) {
+                *readers -= 1;
+                if *readers == 0 {
+                    self.values.remove(&value);
+                }
+            }
+        }
+        for (output, array) in outputs.into_iter().enumerate() {
+            let value = ValueId { node: i, output };
+            if self.readers.contains_key(&value) {
+                self.values.insert(value, array);
+            }
+        }
+        Ok(())
+    }
+
+    /// A value as the executor holds it; an alias has the numbers of its root.
+    fn held(&self, value: ValueId) -> Result<Array> {
+        let missing = || {
+            let name = self.graph.nodes()[value.node].name();
+            Error::device(format!("the executor did not show node {name}"))
+        };
+        let held = self
+            .values
+            .get(&root(self.graph, value))
+            .ok_or_else(missing)?;
+        Array::new(self.graph.spec(value).shape, held.numbers().clone())
+    }
+
+    /// The pieces of a node to compute again, in runs.
+    fn pieces(&self, node: usize, all: usize) -> Vec<Range<usize>> {
+        match self.sample {
+            Sample::Random(count, seed) if count < all => {
+                let mut stream = Stream::new(seed, "audit", 0, node as u64);
+                let chosen: BTreeSet<usize> = (0..count).map(|_| stream.below(all)).collect();
+                chosen.into_iter().map(|piece| piece..piece + 1).collect()
+            }
+            _ => {
+                let length = all.div_ceil(RUNS).max(1);
+                (0..all)
+                    .step_by(length)
+                    .map(|first| first..(first + length).min(all))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The runs into which the pieces of a node are cut for the workers.
+const RUNS: usize = 64;
+
+fn named<'a>(all: &[(&str, &'a Array)], name: &str) -> Option<&'a Array> {
+    let found = all.iter().find(|(own, _)| *own == name);
+    found.map(|(_, array)| *array)
+}
+
+fn is_step(node: &Node) -> bool {
+    node.op().is_some_and(|op| op.alias_of_input().is_none())
+}
+
+/// The value whose numbers a value shows: its own unless it is an alias.
+fn root(graph: &Graph, value: ValueId) -> ValueId {
+    let node = &graph.nodes()[value.node];
+    match node.op().and_then(|op| op.alias_of_input()) {
+        Some(input) => root(graph, node.inputs[input]),
+        None => value,
+    }
+}
+
+fn finding(
+    node: usize,
+    output: usize,
+    op: &'static str,
+    got: &Array,
+    expected: &[Expected],
+) -> Finding {
+    let mut worst = Finding {
+        node,
+        output,
+        op,
+        checked: expected.len(),
+        elements: got.shape().elements(),
+        element: 0,
+        error: 0.0,
+        bound: 0.0,
+        ratio: 0.0,
+    };
+    let got = got.to_f64();
+    for (
+        i,
+        &Expected {
+            element,
+            value,
+            bound,
+        },
+    ) in expected.iter().enumerate()
+    {
+        let x = got[element];
+        let error = match (x.is_nan(), value.is_nan()) {
+            (true, true) => 0.0,
+            (false, false) if x == value => 0.0,
+            (false, false) => (x - value).abs(),
+            _ => f64::INFINITY,
+        };
+        let ratio = if error == 0.0 { 0.0 } else { error / bound };
+        if ratio > worst.ratio || ratio.is_nan() || i == 0 {
+            let ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+            worst = Finding {
+                element,
+                error,
+                bound,
+                ratio,
+                ..worst
+            };
+        }
+    }
+    worst
+}
