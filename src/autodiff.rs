@@ -105,7 +105,10 @@ fn accumulate<'g>(
     gradient: Tensor<'g>,
 ) -> Result<()> {
     let sum = match arrived.get(&value) {
-        Some(&earlier) => ops::add(earlier, gradient)?,
+        Some(&earlier) => {
+            let _inside = gradient.recorder().enter_node(value.node);
+            ops::add(earlier, gradient)?
+        }
         None => gradient,
     };
     arrived.insert(value, sum);

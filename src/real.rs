@@ -51,13 +51,26 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
-    /// The larger of two.
-    fn max(self, other: Self) -> Self {
-        if other > self { other } else { self }
+    /// Whether it comes before `top` as the largest of several: NaN counts as larger than every number, so that it is not
+    /// lost, and of equals the first is kept.
+    fn exceeds(self, top: Self) -> bool {
+        self > top || (self.is_nan() && !top.is_nan())
     }
-    /// The smaller of two.
+    /// Whether it is no number.
+    fn is_nan(self) -> bool {
+        self.partial_cmp(&self).is_none()
+    }
+    /// The larger of two, NaN if either is.
+    fn max(self, other: Self) -> Self {
+        if other.exceeds(self) { other } else { self }
+    }
+    /// The smaller of two, NaN if either is.
     fn min(self, other: Self) -> Self {
-        if other < self { other } else { self }
+        if other < self || other.is_nan() {
+            other
+        } else {
+            self
+        }
     }
     /// The absolute value.
     fn abs(self) -> Self {
@@ -290,14 +303,14 @@ impl Real for Bounded {
 
     fn max(self, other: Self) -> Self {
         Self {
-            value: self.value.max(other.value),
+            value: Real::max(self.value, other.value),
             error: self.error.max(other.error),
         }
     }
 
     fn min(self, other: Self) -> Self {
         Self {
-            value: self.value.min(other.value),
+            value: Real::min(self.value, other.value),
             error: self.error.max(other.error),
         }
     }

@@ -33,9 +33,10 @@ impl Shape {
                 "{lengths:?} has more than {MAX_RANK} axes"
             )));
         }
+        // A length of zero must not hide absurd others: strides multiply those.
         let elements = lengths
             .iter()
-            .try_fold(1usize, |product, &n| product.checked_mul(n));
+            .try_fold(1usize, |product, &n| product.checked_mul(n.max(1)));
         if elements.is_none_or(|n| n > i32::MAX as usize) {
             return Err(Error::shape(format!(
                 "{lengths:?} has more than 2³¹ − 1 elements"

@@ -127,6 +127,10 @@ mod gpu {
             Ok(prepared)
         }
 
+        fn plan(&self, prepared: Prepared) -> &Arc<Plan> {
+            self.checked.plan(prepared)
+        }
+
         fn write(&mut self, name: &str, value: &Array) -> Result<()> {
             self.checked.write(name, value)?;
             self.unchecked.write(name, value)

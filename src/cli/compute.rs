@@ -33,12 +33,19 @@ impl Compute {
         Ok(match self.device {
             Device::Reference => Box::new(Reference::new(self.threads)?),
             Device::Cpu => Box::new(Cpu::new(self.threads)?),
-            Device::Gpu => gpu()?,
-            Device::Auto => match real_gpu()? {
-                Some(gpu) => gpu,
-                None => Box::new(Cpu::new(self.threads)?),
-            },
+            Device::Gpu => gpu::open(gpu::Checks::Off)?,
+            Device::Auto if gpu::is_real() => gpu::open(gpu::Checks::Off)?,
+            Device::Auto => Box::new(Cpu::new(self.threads)?),
         })
+    }
+
+    /// The same gpu once more, with every check of the shader compiler on; `None` if the host computes.
+    pub(super) fn checked_twin(&self) -> Result<Option<Box<dyn Executor>>> {
+        match self.device {
+            Device::Gpu => gpu::open(gpu::Checks::On).map(Some),
+            Device::Auto if gpu::is_real() => gpu::open(gpu::Checks::On).map(Some),
+            _ => Ok(None),
+        }
     }
 
     pub(super) fn runner(&self) -> Result<Runner> {
@@ -47,33 +54,44 @@ impl Compute {
 }
 
 #[cfg(feature = "gpu")]
-fn gpu() -> Result<Box<dyn Executor>> {
-    Ok(Box::new(crate::exec::gpu::Gpu::new(
-        &crate::exec::gpu::Choice::Any,
-    )?))
-}
-
-#[cfg(not(feature = "gpu"))]
-fn gpu() -> Result<Box<dyn Executor>> {
-    Err(crate::error::Error::device(
-        "this program was built without the feature `gpu`; use --device cpu",
-    ))
-}
-
-/// The best real GPU, if there is one.
-#[cfg(feature = "gpu")]
-fn real_gpu() -> Result<Option<Box<dyn Executor>>> {
+mod gpu {
+    use crate::error::Result;
+    use crate::exec::Executor;
     use crate::exec::gpu::{Choice, Gpu, Kind};
-    if Gpu::adapters()
-        .iter()
-        .all(|adapter| adapter.kind == Kind::Software)
-    {
-        return Ok(None);
+
+    pub(super) use crate::exec::gpu::Checks;
+
+    /// The best adapter: a real one if there is one.
+    pub(super) fn open(checks: Checks) -> Result<Box<dyn Executor>> {
+        Ok(Box::new(Gpu::with_checks(&Choice::Any, checks)?))
     }
-    Ok(Some(Box::new(Gpu::new(&Choice::Real)?)))
+
+    /// Whether there is an adapter that is no software.
+    pub(super) fn is_real() -> bool {
+        let adapters = Gpu::adapters();
+        adapters
+            .iter()
+            .any(|adapter| adapter.kind != Kind::Software)
+    }
 }
 
 #[cfg(not(feature = "gpu"))]
-fn real_gpu() -> Result<Option<Box<dyn Executor>>> {
-    Ok(None)
+mod gpu {
+    use crate::error::{Error, Result};
+    use crate::exec::Executor;
+
+    pub(super) enum Checks {
+        On,
+        Off,
+    }
+
+    pub(super) fn open(_checks: Checks) -> Result<Box<dyn Executor>> {
+        Err(Error::device(
+            "this program was built without the feature `gpu`; use --device cpu",
+        ))
+    }
+
+    pub(super) fn is_real() -> bool {
+        false
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Results go to standard output, everything else to standard error.
 
+mod audit;
 mod bench;
 mod compute;
 mod demo;
@@ -13,6 +14,7 @@ mod ops;
 mod plan;
 mod predict;
 mod show;
+mod subject;
 mod synth;
 mod train;
 
@@ -66,6 +68,8 @@ enum Command {
     Ops(ops::Ops),
     /// Runs one operation on given numbers
     Op(op::Op),
+    /// Checks every operation against the f64 reference, on this device
+    Audit(audit::Audit),
     /// Measures the speed of a training step or an inference
     Bench(bench::Bench),
 }
@@ -111,6 +115,7 @@ impl Command {
             Command::Forward(command) => command.run(),
             Command::Ops(command) => command.run(),
             Command::Op(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::Bench(command) => command.run(),
         }
     }

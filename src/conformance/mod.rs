@@ -107,7 +107,7 @@ impl<'a> Audit<'a> {
             .filter(|node| is_step(node))
             .flat_map(|node| &node.inputs)
         {
-            *readers.entry(root(graph, *value)).or_insert(0) += 1;
+            *readers.entry(graph.root(*value)).or_insert(0) += 1;
         }
         Ok(Self {
             graph,
@@ -159,7 +159,7 @@ impl<'a> Audit<'a> {
                 .push(finding(i, output, op.name(), got, &expected));
         }
         for value in &node.inputs {
-            let value = root(self.graph, *value);
+            let value = self.graph.root(*value);
             if let Some(readers) = self.readers.get_mut(&value) {
                 *readers -= 1;
                 if *readers == 0 {
@@ -184,7 +184,7 @@ impl<'a> Audit<'a> {
         };
         let held = self
             .values
-            .get(&root(self.graph, value))
+            .get(&self.graph.root(value))
             .ok_or_else(missing)?;
         Array::new(self.graph.spec(value).shape, held.numbers().clone())
     }
@@ -218,15 +218,6 @@ fn named<'a>(all: &[(&str, &'a Array)], name: &str) -> Option<&'a Array> {
 
 fn is_step(node: &Node) -> bool {
     node.op().is_some_and(|op| op.alias_of_input().is_none())
-}
-
-/// The value whose numbers a value shows: its own unless it is an alias.
-fn root(graph: &Graph, value: ValueId) -> ValueId {
-    let node = &graph.nodes()[value.node];
-    match node.op().and_then(|op| op.alias_of_input()) {
-        Some(input) => root(graph, node.inputs[input]),
-        None => value,
-    }
 }
 
 fn finding(

@@ -54,7 +54,12 @@ impl Executor for Cpu {
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        super::check_target(self, &plan)?;
         self.0.prepare(plan)
+    }
+
+    fn plan(&self, prepared: Prepared) -> &Arc<Plan> {
+        self.0.plan(prepared)
     }
 
     fn write(&mut self, name: &str, value: &Array) -> Result<()> {

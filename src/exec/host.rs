@@ -35,11 +35,11 @@ enum Buffer<R> {
 }
 
 impl<R: HostReal> Buffer<R> {
-    fn zeros(element: Element, length: usize) -> Self {
-        match element {
-            Element::Real => Buffer::Real(vec![R::ZERO; length]),
-            Element::Index => Buffer::Index(vec![0; length]),
-        }
+    fn zeros(element: Element, length: usize) -> Result<Self> {
+        Ok(match element {
+            Element::Real => Buffer::Real(filled(R::ZERO, length)?),
+            Element::Index => Buffer::Index(filled(0, length)?),
+        })
     }
 
     fn element(&self) -> Element {
@@ -96,6 +96,20 @@ impl<R: HostReal> Buffer<R> {
     }
 }
 
+/// As many of a value, or an error if there is no memory for them.
+fn filled<T: Clone>(value: T, length: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| {
+        let bytes = length as u64 * size_of::<T>() as u64;
+        Error::device(format!(
+            "there is no memory for {} MiB more; use a smaller batch or smaller images",
+            bytes >> 20
+        ))
+    })?;
+    values.resize(length, value);
+    Ok(values)
+}
+
 fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
     match view.slice {
         Slice::Real(values) => Array::new(view.shape, R::into_numbers(values.to_vec())),
@@ -150,7 +164,7 @@ impl<R: HostReal> Host<R> {
                 LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
             }
         }
-        let pooled = self.reserve(plan.slots());
+        let pooled = self.reserve(plan.slots())?;
         self.plans.push(Ready {
             plan,
             pooled,
@@ -159,8 +173,12 @@ impl<R: HostReal> Host<R> {
         Ok(Prepared(self.plans.len() - 1))
     }
 
+    pub(super) fn plan(&self, Prepared(index): Prepared) -> &Arc<Plan> {
+        &self.plans[index].plan
+    }
+
     /// Finds a buffer of the pool for each slot, the largest for the largest, and grows them as needed.
-    fn reserve(&mut self, slots: &[Slot]) -> Vec<usize> {
+    fn reserve(&mut self, slots: &[Slot]) -> Result<Vec<usize>> {
         let mut pooled = vec![0; slots.len()];
         for element in [Element::Real, Element::Index] {
             let mut of_kind: Vec<usize> = (0..slots.len())
@@ -174,15 +192,15 @@ impl<R: HostReal> Host<R> {
             for (rank, slot) in of_kind.into_iter().enumerate() {
                 if rank == buffers.len() {
                     buffers.push(self.pool.len());
-                    self.pool.push(Buffer::zeros(element, 0));
+                    self.pool.push(Buffer::zeros(element, 0)?);
                 }
                 if self.pool[buffers[rank]].len() < slots[slot].length {
-                    self.pool[buffers[rank]] = Buffer::zeros(element, slots[slot].length);
+                    self.pool[buffers[rank]] = Buffer::zeros(element, slots[slot].length)?;
                 }
                 pooled[slot] = buffers[rank];
             }
         }
-        pooled
+        Ok(pooled)
     }
 
     fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
@@ -193,7 +211,7 @@ impl<R: HostReal> Host<R> {
             ))),
             Some(_) => Ok(()),
             None => {
-                let buffer = Buffer::zeros(spec.element, spec.shape.elements());
+                let buffer = Buffer::zeros(spec.element, spec.shape.elements())?;
                 self.lasting.insert(
                     leaf.name.clone(),
                     Lasting {
@@ -238,15 +256,8 @@ impl<R: HostReal> Host<R> {
             .into_iter()
             .map(|(node, array)| (node, Buffer::from_array(array)))
             .collect();
-        if let Some((name, _)) = self.lasting.iter().find(|(name, lasting)| {
-            !lasting.written
-                && plan
-                    .graph()
-                    .leaves()
-                    .any(|(_, leaf, _)| leaf.kind.init().is_some() && leaf.name == **name)
-        }) {
-            return Err(Error::input(format!("{name:?} has no value yet")));
-        }
+        let is_written = |name: &str| self.lasting.get(name).is_some_and(|own| own.written);
+        super::check_written(&plan, is_written)?;
         // The slots leave their place for the run, so that leaves and slots can be borrowed side by side.
         let pooled = self.plans[index].pooled.clone();
         let mut slots: Vec<Buffer<R>> = pooled

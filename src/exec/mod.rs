@@ -17,7 +17,7 @@ pub use reference::{Expected, Reference, eval, eval_bounded};
 
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
-use crate::graph::{LeafKind, Target};
+use crate::graph::{Leaf, LeafKind, Node, Target, ValueId};
 use crate::plan::Plan;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -55,6 +55,9 @@ pub trait Executor {
     /// A lasting leaf exists with another shape; memory or pipelines cannot be had.
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared>;
 
+    /// A plan that was prepared.
+    fn plan(&self, prepared: Prepared) -> &Arc<Plan>;
+
     /// Sets a parameter or state.
     ///
     /// # Errors
@@ -82,37 +85,51 @@ pub trait Executor {
 }
 
 impl dyn Executor + '_ {
-    /// Runs up to a node and gives its values.
+    /// Runs up to the node that computes a value, and gives that. Nothing is assigned.
     ///
     /// # Errors
-    /// As [`Executor::run`].
+    /// As [`Executor::run`]; or the value is a leaf, which is not computed.
     pub fn run_until(
         &mut self,
         plan: Prepared,
         inputs: &[(&str, &Array)],
-        node: usize,
-    ) -> Result<Vec<Array>> {
-        let mut found = Vec::new();
-        let mut watch = |moment: Moment| {
-            if moment.node != node {
+        value: ValueId,
+    ) -> Result<Array> {
+        let graph = self.plan(plan).graph().clone();
+        let root = graph.root(value);
+        let mut found = None;
+        let mut watch = |mut moment: Moment| {
+            if moment.node != root.node {
                 return ControlFlow::Continue(());
             }
-            found = moment.outputs;
+            found = Some(moment.outputs.swap_remove(root.output));
             ControlFlow::Break(())
         };
-        self.run(plan, inputs, Some(&mut watch))?;
-        Ok(found)
+        if graph.nodes()[root.node].op().is_some() {
+            self.run(plan, inputs, Some(&mut watch))?;
+        }
+        let name = || graph.nodes()[value.node].name();
+        let found = found.ok_or_else(|| Error::input(format!("{} is not computed", name())))?;
+        Array::new(graph.spec(value).shape, found.numbers().clone())
     }
 
-    /// Runs a plan and gives one row a node: its outputs' extremes and means, and its time.
+    /// Runs a plan and gives one row a value: what and where it is, its extremes and mean, and its node's time.
     ///
     /// # Errors
     /// As [`Executor::run`].
     pub fn trace(&mut self, plan: Prepared, inputs: &[(&str, &Array)]) -> Result<Vec<TraceRow>> {
+        let graph = self.plan(plan).graph().clone();
         let mut rows = Vec::new();
         let mut watch = |moment: Moment| {
+            let node = &graph.nodes()[moment.node];
             for (output, array) in moment.outputs.iter().enumerate() {
-                rows.push(TraceRow::new(moment.node, output, array, moment.elapsed));
+                rows.push(TraceRow::new(
+                    moment.node,
+                    node,
+                    output,
+                    array,
+                    moment.elapsed,
+                ));
             }
             ControlFlow::Continue(())
         };
@@ -122,10 +139,16 @@ impl dyn Executor + '_ {
 }
 
 /// What a value looked like when it was computed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TraceRow {
     /// The node.
     pub node: usize,
+    /// Its operation.
+    pub name: &'static str,
+    /// The scope it was recorded in.
+    pub path: Arc<str>,
+    /// Shape and element type of the value.
+    pub spec: Spec,
     /// Which of its values.
     pub output: usize,
     /// The smallest element; NaN if there is one among them.
@@ -139,7 +162,7 @@ pub struct TraceRow {
 }
 
 impl TraceRow {
-    fn new(node: usize, output: usize, array: &Array, elapsed: Duration) -> Self {
+    fn new(index: usize, node: &Node, output: usize, array: &Array, elapsed: Duration) -> Self {
         let values = array.to_f64();
         let pick = |better: fn(f64, f64) -> bool| {
             values
@@ -150,7 +173,10 @@ impl TraceRow {
         };
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         Self {
-            node,
+            node: index,
+            name: node.op().map_or("", |op| op.name()),
+            path: node.path.clone(),
+            spec: array.spec(),
             output,
             min: pick(|a, b| a <= b),
             mean,
@@ -195,6 +221,27 @@ fn match_inputs<'a>(plan: &Plan, given: &[(&str, &'a Array)]) -> Result<Vec<(usi
         .find(|name| !known(name))
         .unwrap_or("(given twice)");
     Err(Error::input(format!("the graph has no input {stranger:?}")))
+}
+
+/// That a plan was made for this executor.
+fn check_target(executor: &dyn Executor, plan: &Plan) -> Result<()> {
+    if *plan.target() == executor.target() {
+        return Ok(());
+    }
+    let (target, own) = (plan.target(), executor.description());
+    Err(Error::device(format!(
+        "the plan was made for {target:?}, not for {own}"
+    )))
+}
+
+/// The first of a plan's parameters and states that has never been written, in the graph's order.
+fn check_written(plan: &Plan, is_written: impl Fn(&str) -> bool) -> Result<()> {
+    let lasting = |leaf: &Leaf| leaf.kind.init().is_some();
+    let mut leaves = plan.graph().leaves();
+    match leaves.find(|(_, leaf, _)| lasting(leaf) && !is_written(&leaf.name)) {
+        Some((_, leaf, _)) => Err(Error::input(format!("{:?} has no value yet", leaf.name))),
+        None => Ok(()),
+    }
 }
 
 fn check_spec(name: &str, wanted: Spec, given: Spec) -> Result<()> {

@@ -216,17 +216,10 @@ impl Graph {
             .collect()
     }
 
-    /// The same computation, cut off behind a node: its values are the outputs, nothing is assigned.
-    pub fn until(&self, node: usize) -> Graph {
-        let outputs = (0..self.nodes[node].outputs.len())
-            .map(|output| (format!("{node}.{output}"), ValueId { node, output }))
-            .collect();
-        let cut = Graph {
-            nodes: self.nodes.clone(),
-            outputs,
-            assigns: Vec::new(),
-            travelling: Vec::new(),
-        };
-        simplify::simplify(cut)
+    /// The value whose numbers a value shows: its own, unless it is an alias.
+    pub fn root(&self, value: ValueId) -> ValueId {
+        let node = &self.nodes[value.node];
+        let alias = node.op().and_then(|op| op.alias_of_input());
+        alias.map_or(value, |input| self.root(node.inputs[input]))
     }
 }

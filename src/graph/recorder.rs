@@ -331,7 +331,7 @@ impl Recorder {
             inputs: recorded.inputs.iter().copied().map(tensor).collect(),
             outputs,
         };
-        let _inside = self.enter(recorded.path.clone(), Some(recorded.place));
+        let _inside = self.enter_node(node);
         let place = format!(
             "gradient of {} recorded at {}:{}",
             op.name(),
@@ -341,6 +341,15 @@ impl Recorder {
         op.vjp(&call, output_grads)
             .map(Some)
             .map_err(|e| e.at(place))
+    }
+
+    /// Puts what is recorded from here on where a node stands.
+    pub(crate) fn enter_node(&self, node: usize) -> Inside<'_> {
+        let (path, place) = {
+            let node = &self.state.borrow().graph.nodes[node];
+            (node.path.clone(), node.place)
+        };
+        self.enter(path, Some(place))
     }
 
     fn enter(&self, path: Arc<str>, place: Option<&'static Location<'static>>) -> Inside<'_> {
@@ -411,7 +420,6 @@ impl<'g> Scope<'g> {
     }
 
     /// Like [`enter`](Self::enter), for a layer function: what it records is placed where the model called the layer.
-    #[track_caller]
     pub fn enter_layer(&self, caller: &'static Location<'static>) -> Inside<'g> {
         self.recorder.enter(self.path.as_str().into(), Some(caller))
     }
@@ -452,14 +460,20 @@ impl<'g> Scope<'g> {
     }
 
     /// Declares a parameter that takes no part, but travels with checkpoints.
-    pub fn travelling(&self, name: &str, shape: impl Into<Shape>) {
-        let entry = (self.full(name), Spec::real(shape));
-        self.recorder
-            .state
-            .borrow_mut()
-            .graph
-            .travelling
-            .push(entry);
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn travelling(&self, name: &str, shape: impl Into<Shape>) -> Result<()> {
+        let full = self.full(name);
+        let state = &mut *self.recorder.state.borrow_mut();
+        let travelling = &mut state.graph.travelling;
+        if state.lasting.contains_key(&full) || travelling.iter().any(|(own, _)| *own == full) {
+            return Err(Error::shape(format!(
+                "the parameter {full:?} is declared twice"
+            )));
+        }
+        travelling.push((full, Spec::real(shape)));
+        Ok(())
     }
 
     /// Gives a state of this scope its value for the next run.

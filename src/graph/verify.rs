@@ -2,6 +2,7 @@
 
 use super::{Graph, Source};
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 
 /// Checks that every node reads earlier values only, that the recorded outputs are what the operation gives for the
 /// recorded inputs, that an alias has its input's size, and that assignments keep shapes.
@@ -13,6 +14,9 @@ pub(super) fn verify(graph: &Graph) -> Result<()> {
         };
         if node.inputs.iter().any(|input| input.node >= i) {
             return Err(complaint("reads a value that is computed later"));
+        }
+        for spec in &node.outputs {
+            Shape::new(&spec.shape).map_err(|e| complaint(&e.to_string()))?;
         }
         let Source::Op(op) = &node.source else {
             continue;

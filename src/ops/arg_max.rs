@@ -6,7 +6,7 @@
 //!
 //! **Gradient.** None: indices do not vary.
 //!
-//! **Numerics.** Exact; ties go to the first. NaN has no order: with one among the elements the result is any index.
+//! **Numerics.** Exact; ties go to the first. On the host NaN is larger than every number; a device may pass it over.
 //!
 //! **Cost.** One comparison an element; bound by memory.
 //!
@@ -91,7 +91,7 @@ impl Op for ArgMax {
         let x = inputs[0].real();
         for (y, row) in outputs[0].index().iter_mut().zip(range) {
             let elements = rows.of(x, row).enumerate();
-            let first = elements.reduce(|top, own| if own.1 > top.1 { own } else { top });
+            let first = elements.reduce(|top, own| if own.1.exceeds(top.1) { own } else { top });
             *y = first.map_or(0, |(i, _)| i as u32);
         }
     }

@@ -122,12 +122,12 @@ struct Part {
     weights: usize,
 }
 
-/// All parts, in order of their remainders.
+/// The parts that some tap sees, in order of their remainders. Where the stride is longer than the window there are others,
+/// whose gradient is zero.
 fn parts(geometry: &Geometry) -> Vec<Part> {
-    let [rows, columns] = geometry.conv.stride;
+    let [rows, columns] = [0, 1].map(|axis| geometry.seen_remainders(axis));
     let mut weights = 0;
-    let remainders = (0..rows).flat_map(|row| (0..columns).map(move |column| [row, column]));
-    let inside = remainders.filter(|at| at[0] < geometry.input[0] && at[1] < geometry.input[1]);
+    let remainders = rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column]));
     let part = |remainders: [usize; 2]| {
         let phases = [0, 1].map(|axis| geometry.phase(axis, remainders[axis]));
         let unfold = geometry.unfold_phase(&phases[0], &phases[1]);
@@ -140,7 +140,13 @@ fn parts(geometry: &Geometry) -> Vec<Part> {
             weights: weights - own,
         }
     };
-    inside.map(part).collect()
+    remainders.map(part).collect()
+}
+
+/// Whether the parts together are all of x.
+fn are_all(geometry: &Geometry, parts: &[Part]) -> bool {
+    let along = |axis: usize| geometry.conv.stride[axis].min(geometry.input[axis]);
+    parts.len() == along(0) * along(1)
 }
 
 /// How the host cuts x, and the scratch memory of a worker: panel, then sums.
@@ -310,6 +316,9 @@ impl Op for Conv2dInputGrad {
         let [memory, packed] = scratch else {
             unreachable!("two buffers")
         };
+        if !are_all(&geometry, &parts) {
+            outputs[0].real().fill(0.0);
+        }
         pack(&geometry, &parts, inputs[1].real(), packed, workers);
         let (output_grad, weights) = (inputs[0].real(), &**packed);
         workers.each_with_panel(
@@ -365,14 +374,17 @@ impl Op for Conv2dInputGrad {
             channels,
             ..
         } = geometry;
-        let launch = |part: &Part| {
-            let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
-            let [rows, columns] = part.phases;
-            let [height, width] = part.unfold.grid;
+        let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        let describe = |geometry: &Geometry, [height, width]: [usize; 2]| {
             geometry
                 .describe(Launch::new(&SHADER, bindings))
+                .groups(groups * channels.div_ceil(64) * (images * height * width).div_ceil(64))
+        };
+        let launch = |part: &Part| {
+            let [rows, columns] = part.phases;
+            describe(&geometry, part.unfold.grid)
                 .words(&part.remainders)
-                .words(&[height, width])
+                .words(&part.unfold.grid)
                 .words(&[rows.first, columns.first, rows.step, columns.step])
                 .words(&[
                     rows.offset as usize,
@@ -382,9 +394,18 @@ impl Op for Conv2dInputGrad {
                 ])
                 .constant("TAPS_H", rows.count as f64)
                 .constant("TAPS_W", columns.count as f64)
-                .groups(groups * channels.div_ceil(64) * (images * height * width).div_ceil(64))
         };
-        Ok(parts(&geometry).iter().map(launch).collect())
+        let parts = parts(&geometry);
+        let mut launches = Vec::with_capacity(parts.len() + 1);
+        if !are_all(&geometry, &parts) {
+            // All of x as one phase that no tap sees.
+            let conv = Conv2d { stride: [1; 2], ..self.conv };
+            let whole = describe(&Geometry { conv, ..geometry }, geometry.input);
+            let words = [0, 0, geometry.input[0], geometry.input[1], 0, 0, 0, 0, 0, 0, 0, 0];
+            launches.push(whole.words(&words).constant("TAPS_H", 0.0).constant("TAPS_W", 0.0));
+        }
+        launches.extend(parts.iter().map(launch));
+        Ok(launches)
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -7,7 +7,7 @@
 //! **Gradient.** ∂L/∂y goes to the first element, row-major within the reduced axes, that attains the maximum (see
 //! `max_grad`).
 //!
-//! **Numerics.** Exact. NaN has no order: with one among the elements the result is any of them.
+//! **Numerics.** Exact. On the host NaN is larger than every number; a device may pass it over.
 //!
 //! **Cost.** One comparison an element; bound by memory.
 //!
@@ -137,7 +137,7 @@ impl Op for Max {
             for (i, y) in y.iter_mut().enumerate() {
                 let mut top = f32::NEG_INFINITY;
                 reduction.runs(chunk * per_chunk + i, |offset, _, length| {
-                    top = top.max(max_of_run(&x[offset..offset + length]));
+                    top = Real::max(top, max_of_run(&x[offset..offset + length]));
                 });
                 *y = top;
             }

@@ -122,7 +122,7 @@ impl Op for MaxGrad {
                     first = first
                         .into_iter()
                         .chain(run)
-                        .reduce(|top, i| if x[i] > x[top] { i } else { top });
+                        .reduce(|top, i| if x[i].exceeds(x[top]) { i } else { top });
                 });
                 if let Some(first) = first {
                     x_grad[first] = output_grad[piece * per_piece + result];
@@ -153,14 +153,16 @@ impl Op for MaxGrad {
                 // The run with the largest element first, its place in the run afterwards.
                 let (mut top, mut best) = (f32::NEG_INFINITY, None);
                 reduction.runs(result, |offset, _, length| {
-                    let own = max_of_run(&x[offset..offset + length]);
-                    if own > top || best.is_none() {
-                        (top, best) = (own, Some(offset));
+                    let run = offset..offset + length;
+                    let own = max_of_run(&x[run.clone()]);
+                    if own.exceeds(top) || best.is_none() {
+                        (top, best) = (own, Some(run));
                     }
                 });
-                if let Some(offset) = best {
-                    let place = x[offset..].iter().position(|&x| x == top).unwrap_or(0);
-                    x_grad[offset + place] = output_grad[piece * per_piece + result];
+                if let Some(run) = best {
+                    let is_top = |&x: &f32| x == top || (x.is_nan() && top.is_nan());
+                    let place = x[run.clone()].iter().position(is_top).unwrap_or(0);
+                    x_grad[run.start + place] = output_grad[piece * per_piece + result];
                 }
             }
         });

@@ -117,7 +117,6 @@ impl Op for MaxPool2d {
             unreachable!("there are two outputs")
         };
         let result = y.shape;
-        let is_nan = |x: R| x.value().is_nan();
         for ((y, index), i) in y.real().iter_mut().zip(index.index()).zip(range) {
             let [i, column] = [i / result[3], i % result[3]];
             let [plane, row] = [i / result[2], i % result[2]];
@@ -127,7 +126,7 @@ impl Op for MaxPool2d {
             let mut best = rows.start * image[3] + columns.start;
             for h in rows {
                 for at in h * image[3] + columns.start..h * image[3] + columns.end {
-                    if x[at] > x[best] || is_nan(x[at]) && !is_nan(x[best]) {
+                    if x[at].exceeds(x[best]) {
                         best = at;
                     }
                 }

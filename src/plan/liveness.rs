@@ -15,8 +15,7 @@ pub(super) fn assign_slots(
     steps: &mut [Step],
     scratch_lengths: &[Vec<usize>],
 ) -> (Vec<Slot>, Vec<Vec<Place>>) {
-    let roots = alias_roots(graph);
-    let root = |value: ValueId| roots[value.node].unwrap_or(value);
+    let root = |value: ValueId| graph.root(value);
     let mut last_read: Vec<Vec<usize>> = graph
         .nodes()
         .iter()
@@ -73,25 +72,13 @@ pub(super) fn assign_slots(
             }
         }
     }
-    for (node, alias) in roots.iter().enumerate() {
-        if let Some(value) = alias {
+    for node in 0..places.len() {
+        let value = root(ValueId { node, output: 0 });
+        if value.node != node {
             places[node] = vec![places[value.node][value.output]];
         }
     }
     (pool.slots, places)
-}
-
-/// For every node that is an alias, the value whose bytes it shows, followed to the end.
-fn alias_roots(graph: &Graph) -> Vec<Option<ValueId>> {
-    let mut roots: Vec<Option<ValueId>> = Vec::with_capacity(graph.nodes().len());
-    for node in graph.nodes() {
-        let alias = node
-            .op()
-            .and_then(|op| op.alias_of_input())
-            .map(|i| node.inputs[i]);
-        roots.push(alias.map(|value| roots[value.node].unwrap_or(value)));
-    }
-    roots
 }
 
 /// Slots, and which of them are free.

@@ -194,7 +194,10 @@ fn check_sizes(graph: &Graph, limits: &Limits) -> Result<()> {
     let advice = match batch.as_deref() {
         Some([batch, ..]) if spec.shape.first() == Some(batch) => {
             let largest = *batch as u64 * limits.binding_bytes / bytes;
-            format!("; a batch of {largest} would fit")
+            match largest {
+                0 => "; not even one sample would fit".into(),
+                _ => format!("; a batch of {largest} would fit"),
+            }
         }
         _ => String::new(),
     };

@@ -4,7 +4,7 @@ use super::{executors, prepare, record};
 use axenic::Array;
 use axenic::array::Spec;
 use axenic::exec::{Executor, Moment};
-use axenic::graph::{Init, Limits, Target};
+use axenic::graph::{Init, Limits, Target, ValueId};
 use axenic::ops;
 use axenic::plan::Plan;
 use axenic::shape::{KeepAxes, Shape};
@@ -125,6 +125,55 @@ fn a_run_that_is_broken_off_assigns_nothing() {
         assert_eq!((rows[1].min, rows[1].max), (4.0, 16.0));
         assert_eq!(*executor.read("s").expect("a state").to_f64(), [4.0, 16.0]);
     }
+}
+
+#[test]
+fn a_value_can_be_had_without_the_rest() {
+    let graph = record(|r| {
+        let s = r.scope().state("s", [2], Init::Constant(0.0))?;
+        let twice = ops::add(s, s)?;
+        let column = ops::reshape(twice, [2, 1])?;
+        r.assign("s", ops::mul(twice, twice)?)?;
+        r.output("column", ops::relu(column)?)
+    });
+    let [leaf, twice, column] = [0, 1, 2].map(|node| ValueId { node, output: 0 });
+    for mut executor in executors() {
+        let executor = executor.as_mut();
+        let plan = prepare(executor, &graph);
+        let s = Array::from([1.0, -2.0]);
+        executor.write("s", &s).expect("a state");
+        let got = executor
+            .run_until(plan, &[], twice)
+            .expect("it is computed");
+        assert_eq!(*got.to_f64(), [2.0, -4.0]);
+        let got = executor
+            .run_until(plan, &[], column)
+            .expect("its numbers are computed");
+        assert_eq!((*got.to_f64()).to_vec(), [2.0, -4.0]);
+        assert_eq!(got.shape(), [2, 1].into());
+        let e = executor.run_until(plan, &[], leaf).expect_err("a leaf");
+        assert!(e.to_string().contains("is not computed"), "{e}");
+        assert_eq!(*executor.read("s").expect("a state").to_f64(), [1.0, -2.0]);
+    }
+}
+
+/// x [1000], three relus one behind the other and their sum: two slots of 1000 at a time, one number, one leaf of 1000.
+#[test]
+fn the_peak_is_exact() {
+    let graph = record(|r| {
+        let mut x = r.input("x", Spec::real([1000]))?;
+        for _ in 0..3 {
+            x = ops::sigmoid(x)?;
+        }
+        r.output("sum", ops::sum(x, &[0], KeepAxes::No)?)
+    });
+    let bytes = |target| {
+        Plan::new(graph.clone(), target)
+            .expect("a plan")
+            .peak_bytes()
+    };
+    assert_eq!(bytes(Target::Cpu { threads: 1 }), 4 * (1000 + 2 * 1000));
+    assert_eq!(bytes(Target::Reference), 8 * (1000 + 2 * 1000));
 }
 
 #[test]
@@ -269,6 +318,15 @@ fn a_value_too_large_for_the_device_is_refused_with_the_batch_that_fits() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_plan_for_another_target_is_refused() {
+    let graph = record(|r| {
+        let x = r.input("x", Spec::real([2]))?;
+        r.output("y", ops::relu(x)?)
+    });
+    let other = Arc::new(Plan::new(graph, Target::Cpu { threads: 77 }).expect("a plan"));
+    for mut executor in executors() {
+        let e = executor.prepare(other.clone()).expect_err("not its own");
+        assert!(e.to_string().contains("threads: 77"), "{e}");
+    }
     use axenic::exec::gpu::Checks;
     let Some(mut gpu) = crate::common::gpu(Checks::Off) else {
         return;

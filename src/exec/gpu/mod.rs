@@ -98,15 +98,6 @@ impl Gpu {
             }
         }
     }
-
-    fn check_written(&self, plan: &Plan) -> Result<()> {
-        let unwritten = |name: &str| self.lasting.get(name).is_some_and(|own| !own.written);
-        let mut leaves = plan.graph().leaves();
-        match leaves.find(|(_, leaf, _)| leaf.kind.init().is_some() && unwritten(&leaf.name)) {
-            Some((_, leaf, _)) => Err(Error::input(format!("{:?} has no value yet", leaf.name))),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Executor for Gpu {
@@ -120,13 +111,7 @@ impl Executor for Gpu {
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         self.device.check()?;
-        if *plan.target() != self.target() {
-            return Err(Error::device(format!(
-                "the plan was made for {:?}, not for {}",
-                plan.target(),
-                self.description()
-            )));
-        }
+        super::check_target(self, &plan)?;
         for (_, leaf, spec) in plan.graph().leaves() {
             if leaf.kind.init().is_some() {
                 self.declare(leaf, spec)?;
@@ -136,6 +121,10 @@ impl Executor for Gpu {
         let ready = Ready::new(&self.device, &mut self.pipelines, plan, lasting)?;
         self.plans.push(ready);
         Ok(Prepared(self.plans.len() - 1))
+    }
+
+    fn plan(&self, Prepared(index): Prepared) -> &Arc<Plan> {
+        &self.plans[index].plan
     }
 
     fn write(&mut self, name: &str, value: &Array) -> Result<()> {
@@ -173,7 +162,8 @@ impl Executor for Gpu {
     ) -> Result<Vec<Array>> {
         let ready = &self.plans[index];
         let inputs = super::match_inputs(&ready.plan, inputs)?;
-        self.check_written(&ready.plan)?;
+        let is_written = |name: &str| self.lasting.get(name).is_some_and(|own| own.written);
+        super::check_written(&ready.plan, is_written)?;
         self.device.check()?;
         for (node, array) in inputs {
             ready.give(&self.device, node, array);

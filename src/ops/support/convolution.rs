@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::graph::Launch;
 use crate::ops::Conv2d;
 use crate::shape::Shape;
+use std::collections::BTreeSet;
 
 /// The largest stride, padding, dilation.
 const MOST: usize = 65_535;
@@ -172,6 +173,16 @@ impl Geometry {
             step: [1, 1],
             taps: rows.offsets().flat_map(taps).collect(),
         }
+    }
+
+    /// The remainders modulo the stride of those rows (axis 0) or columns (axis 1) of x that some tap sees, in order.
+    pub(in crate::ops) fn seen_remainders(&self, axis: usize) -> BTreeSet<usize> {
+        let [stride, padding, dilation] =
+            [self.conv.stride, self.conv.padding, self.conv.dilation].map(|pair| pair[axis]);
+        (0..self.kernel[axis])
+            .map(|tap| (tap * dilation + padding * (stride - 1)) % stride)
+            .filter(|&remainder| remainder < self.input[axis])
+            .collect()
     }
 
     /// The rows and columns of x that are `phase` modulo the stride, along one axis: which taps see them, and from where.

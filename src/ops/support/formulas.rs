@@ -43,8 +43,12 @@ pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
 
 /// The largest number of a run; −∞ for an empty one.
 pub(in crate::ops) fn max_of_run(run: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    fold_run(run, f32::NEG_INFINITY, |top, &x| larger(top, x), larger)
+    fold_run(
+        run,
+        f32::NEG_INFINITY,
+        |top, &x| Real::max(top, x),
+        Real::max,
+    )
 }
 
 /// Folds a run into accumulators side by side, then these by halves.

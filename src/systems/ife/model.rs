@@ -164,7 +164,7 @@ fn blocks<'g>(
             heavy,
             settings,
             Variant::Paper,
-        );
+        )?;
         return Ok(([first, first], [first_map, first_map]));
     }
     let (second, second_map) = block(&Branch::second(scope, settings.variant), light, settings)?;
@@ -174,7 +174,7 @@ fn blocks<'g>(
             heavy,
             settings,
             Variant::Released,
-        );
+        )?;
     }
     Ok(([first, second], [first_map, second_map]))
 }
@@ -237,25 +237,29 @@ fn changes_shape(x: Tensor<'_>, settings: &Block) -> bool {
 
 /// Declares the second branch's parts that take no part here, but that checkpoints of the released code carry: all of
 /// them in a shared stage, attention and shortcut in a split stage of the variant `released`.
-fn declare_travelling(branch: &Branch<'_>, x: Tensor<'_>, settings: &Block, reach: Variant) {
+fn declare_travelling(
+    branch: &Branch<'_>,
+    x: Tensor<'_>,
+    settings: &Block,
+    reach: Variant,
+) -> Result<()> {
     let (width, channels) = (settings.width, x.shape()[1]);
     let batch_norm = |scope: &Scope<'_>| {
-        for name in ["weight", "bias", "running_mean", "running_var"] {
-            scope.travelling(name, [width]);
-        }
+        ["weight", "bias", "running_mean", "running_var"]
+            .into_iter()
+            .try_for_each(|name| scope.travelling(name, [width]))
     };
     if reach == Variant::Paper {
-        branch.conv1.travelling("weight", [width, channels, 3, 3]);
-        branch.conv2.travelling("weight", [width, width, 3, 3]);
-        batch_norm(&branch.bn1);
-        batch_norm(&branch.bn2);
+        branch.conv1.travelling("weight", [width, channels, 3, 3])?;
+        branch.conv2.travelling("weight", [width, width, 3, 3])?;
+        batch_norm(&branch.bn1)?;
+        batch_norm(&branch.bn2)?;
     }
-    branch.sa.name("conv1").travelling("weight", [1, 2, 7, 7]);
+    branch.sa.name("conv1").travelling("weight", [1, 2, 7, 7])?;
     if changes_shape(x, settings) {
-        branch
-            .shortcut
-            .name("0")
-            .travelling("weight", [width, channels, 1, 1]);
-        batch_norm(&branch.shortcut.name("1"));
+        let projection = branch.shortcut.name("0");
+        projection.travelling("weight", [width, channels, 1, 1])?;
+        batch_norm(&branch.shortcut.name("1"))?;
     }
+    Ok(())
 }

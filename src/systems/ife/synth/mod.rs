@@ -24,11 +24,13 @@ mod plane;
 mod print;
 mod scan;
 mod serum;
+mod step;
 mod style;
 #[cfg(test)]
 mod tests;
 
 pub use dataset::write_dataset;
+pub use step::step_inputs;
 pub use style::Style;
 
 use crate::error::{Error, Result};
