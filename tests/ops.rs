@@ -1,8 +1,8 @@
 //! Every room on every executor: forward and gradient within the bounds, gradient rules against central differences.
 
-use axenic::conformance::{check_gradient, check_room};
+use axenic::conformance::{check_gradient, check_room, markdown};
 use axenic::exec::{Cpu, Executor};
-use axenic::ops::ROOMS;
+use axenic::ops::{ROOMS, Room};
 
 #[cfg(feature = "gpu")]
 mod common;
@@ -54,6 +54,19 @@ fn rooms_have_cases_enough() {
         .filter(|(_, cases)| *cases < 12)
         .collect();
     assert!(few.is_empty(), "fewer than twelve cases: {few:?}");
+}
+
+/// That all marks are ticks is what the other tests check; made by `axenic audit ops --markdown`.
+#[test]
+fn the_readme_lists_the_operations() {
+    let row = |room: &Room| (room.name, room.cases().len(), vec![true; 3]);
+    let rows: Vec<_> = ROOMS.iter().map(row).collect();
+    let table = markdown(&["reference", "cpu", "gpu"], &rows);
+    let readme = include_str!("../README.md");
+    assert!(
+        readme.contains(&table),
+        "the README's table of operations is not:\n{table}"
+    );
 }
 
 #[test]

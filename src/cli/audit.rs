@@ -1,10 +1,10 @@
 //! `axenic audit`: every operation against the f64 reference, on this device.
 
-use super::compute::Compute;
+use super::compute::{Compute, Device};
 use super::subject::{Extent, Subject};
 use super::{Outcome, show};
-use crate::conformance::{Finding, RoomFindings, Sample, audit, check_room};
-use crate::error::Result;
+use crate::conformance::{Finding, RoomFindings, Sample, audit, check_room, markdown};
+use crate::error::{Error, Result};
 use crate::exec::{Executor, compare};
 use crate::graph::Graph;
 use crate::ops::ROOMS;
@@ -30,8 +30,11 @@ pub(super) struct Audit {
     #[command(flatten)]
     extent: Extent,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     json: bool,
+    /// With `ops`: run on all three executors and print the README's table of operations
+    #[arg(long)]
+    markdown: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -70,10 +73,43 @@ impl Row {
 
 impl Audit {
     pub(super) fn run(self) -> Result<Outcome> {
-        if self.target == "ops" {
-            return self.operations();
+        match (self.target.as_str(), self.markdown) {
+            ("ops", true) => self.markdown(),
+            ("ops", false) => self.operations(),
+            (_, true) => Err(Error::input("--markdown goes with `axenic audit ops`")),
+            (_, false) => self.step(),
         }
-        self.step()
+    }
+
+    fn markdown(&self) -> Result<Outcome> {
+        let devices = [Device::Reference, Device::Cpu, Device::Gpu];
+        let mut executors = Vec::new();
+        for device in devices {
+            executors.push(
+                Compute {
+                    device,
+                    ..self.compute.clone()
+                }
+                .executor()?,
+            );
+        }
+        let mut rows = Vec::new();
+        for room in ROOMS {
+            let mut within = Vec::new();
+            for executor in &mut executors {
+                within.push(check_room(room, executor.as_mut())?.ratio() <= 1.0);
+            }
+            rows.push((room.name, room.cases().len(), within));
+        }
+        show::result(&markdown(&["reference", "cpu", "gpu"], &rows))?;
+        let all = rows
+            .iter()
+            .all(|(_, _, within)| within.iter().all(|within| *within));
+        Ok(if all {
+            Outcome::Done
+        } else {
+            Outcome::Incomplete
+        })
     }
 
     fn operations(&self) -> Result<Outcome> {

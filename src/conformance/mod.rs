@@ -6,7 +6,7 @@
 
 mod rooms;
 
-pub use rooms::{RoomFindings, check_case, check_gradient, check_room};
+pub use rooms::{RoomFindings, check_case, check_gradient, check_room, markdown};
 
 use crate::array::{Array, Element};
 use crate::error::{Error, Result};

@@ -34,6 +34,24 @@ impl RoomFindings {
     }
 }
 
+/// The operations on the executors as a table in Markdown: a row each, with the number of cases, and for each executor
+/// whether they are all within their bounds.
+pub fn markdown(executors: &[&str], rows: &[(&str, usize, Vec<bool>)]) -> String {
+    let mut text = format!("| operation | cases | {} |\n", executors.join(" | "));
+    text.push_str(&format!(
+        "| --- | ---: |{}\n",
+        " :---: |".repeat(executors.len())
+    ));
+    for (name, cases, within) in rows {
+        let marks: Vec<&str> = within
+            .iter()
+            .map(|within| if *within { "✓" } else { "✗" })
+            .collect();
+        text.push_str(&format!("| `{name}` | {cases} | {} |\n", marks.join(" | ")));
+    }
+    text
+}
+
 /// Checks all cases of a room on an executor.
 ///
 /// # Errors
