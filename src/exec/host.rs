@@ -35,11 +35,11 @@ enum Buffer<R> {
 }
 
 impl<R: HostReal> Buffer<R> {
-    fn zeros(element: Element, length: usize) -> Self {
-        match element {
-            Element::Real => Buffer::Real(vec![R::ZERO; length]),
-            Element::Index => Buffer::Index(vec![0; length]),
-        }
+    fn zeros(element: Element, length: usize) -> Result<Self> {
+        Ok(match element {
+            Element::Real => Buffer::Real(filled(R::ZERO, length)?),
+            Element::Index => Buffer::Index(filled(0, length)?),
+        })
     }
 
     fn element(&self) -> Element {
@@ -96,6 +96,19 @@ impl<R: HostReal> Buffer<R> {
     }
 }
 
+/// As `vec![value; length]`, but that the memory cannot be had is an error.
+fn filled<T: Copy>(value: T, length: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| {
+        let mebibytes = length.saturating_mul(size_of::<T>()) >> 20;
+        Error::device(format!(
+            "the memory does not suffice: {mebibytes} MiB more cannot be had; use a smaller batch or smaller images"
+        ))
+    })?;
+    values.resize(length, value);
+    Ok(values)
+}
+
 fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
     match view.slice {
         Slice::Real(values) => Array::new(view.shape, R::into_numbers(values.to_vec())),
@@ -150,7 +163,7 @@ impl<R: HostReal> Host<R> {
                 LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
             }
         }
-        let pooled = self.reserve(plan.slots());
+        let pooled = self.reserve(plan.slots())?;
         self.plans.push(Ready {
             plan,
             pooled,
@@ -160,7 +173,7 @@ impl<R: HostReal> Host<R> {
     }
 
     /// Finds a buffer of the pool for each slot, the largest for the largest, and grows them as needed.
-    fn reserve(&mut self, slots: &[Slot]) -> Vec<usize> {
+    fn reserve(&mut self, slots: &[Slot]) -> Result<Vec<usize>> {
         let mut pooled = vec![0; slots.len()];
         for element in [Element::Real, Element::Index] {
             let mut of_kind: Vec<usize> = (0..slots.len())
@@ -174,15 +187,15 @@ impl<R: HostReal> Host<R> {
             for (rank, slot) in of_kind.into_iter().enumerate() {
                 if rank == buffers.len() {
                     buffers.push(self.pool.len());
-                    self.pool.push(Buffer::zeros(element, 0));
+                    self.pool.push(Buffer::zeros(element, 0)?);
                 }
                 if self.pool[buffers[rank]].len() < slots[slot].length {
-                    self.pool[buffers[rank]] = Buffer::zeros(element, slots[slot].length);
+                    self.pool[buffers[rank]] = Buffer::zeros(element, slots[slot].length)?;
                 }
                 pooled[slot] = buffers[rank];
             }
         }
-        pooled
+        Ok(pooled)
     }
 
     fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
@@ -193,7 +206,7 @@ impl<R: HostReal> Host<R> {
             ))),
             Some(_) => Ok(()),
             None => {
-                let buffer = Buffer::zeros(spec.element, spec.shape.elements());
+                let buffer = Buffer::zeros(spec.element, spec.shape.elements())?;
                 self.lasting.insert(
                     leaf.name.clone(),
                     Lasting {

@@ -68,13 +68,13 @@ impl Checkpoints {
     ///
     /// # Errors
     /// A number is not finite, or a file cannot be written or removed; those there were are still good then.
-    pub fn save<S: Serialize>(&self, step: usize, checkpoint: &Checkpoint<S>) -> Result<()> {
-        let mut file = checkpoint.weights.clone();
-        if let Some(best) = &checkpoint.best {
+    pub fn save<S: Serialize>(&self, step: usize, checkpoint: Checkpoint<S>) -> Result<()> {
+        let mut file = checkpoint.weights;
+        if let Some(best) = checkpoint.best {
             let renamed = best
                 .tensors
-                .iter()
-                .map(|(name, array)| (format!("{BEST}{name}"), array.clone()));
+                .into_iter()
+                .map(|(name, array)| (format!("{BEST}{name}"), array));
             file.tensors.extend(renamed);
         }
         let standing = serde_json::to_value(&checkpoint.standing)
@@ -86,11 +86,13 @@ impl Checkpoints {
             )));
         }
         self.files.write(&self.path(step), &file.to_bytes()?)?;
-        let before = self.steps()?.into_iter().find(|&own| own < step);
-        let is_over = |own: &usize| *own != step && Some(*own) != before;
-        let over: Vec<usize> = self.steps()?.into_iter().filter(is_over).collect();
-        over.into_iter()
-            .try_for_each(|own| self.files.remove(&self.path(own)))
+        let present = self.steps()?;
+        let before = present.iter().find(|&&own| own < step);
+        let is_over = |own: &&usize| **own != step && Some(*own) != before;
+        present
+            .iter()
+            .filter(is_over)
+            .try_for_each(|&own| self.files.remove(&self.path(own)))
     }
 
     /// The last checkpoint that is whole; `None` if there was never one. `passed_over` hears of those that are not.

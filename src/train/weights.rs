@@ -191,14 +191,10 @@ impl Weights {
         let json = serde_json::Value::Object(metadata).to_string();
         let failed =
             |e: safetensors::SafeTensorError| Error::checkpoint(format!("cannot be written: {e}"));
-        let held: Vec<_> = self
-            .tensors
-            .iter()
-            .map(|(name, array)| (name, array.shape(), tensor_bytes(array)))
-            .collect();
-        let mut views = Vec::with_capacity(held.len());
-        for (name, shape, (dtype, bytes)) in &held {
-            let view = TensorView::new(*dtype, shape.to_vec(), bytes).map_err(failed)?;
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, array) in &self.tensors {
+            let (dtype, bytes) = tensor_bytes(array);
+            let view = TensorView::new(dtype, array.shape().to_vec(), bytes).map_err(failed)?;
             views.push((name.as_str(), view));
         }
         safetensors::serialize(
@@ -267,15 +263,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A tensor as safetensors holds it, little-endian, not a bit lost.
-fn tensor_bytes(array: &Array) -> (Dtype, Vec<u8>) {
-    fn bytes<const N: usize, T: Copy>(values: &[T], write: fn(T) -> [u8; N]) -> Vec<u8> {
-        values.iter().flat_map(|&x| write(x)).collect()
-    }
+/// The format is little-endian, as every machine this is built for.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// A tensor as safetensors holds it, not a bit lost.
+fn tensor_bytes(array: &Array) -> (Dtype, &[u8]) {
     match array.numbers() {
-        Numbers::U32(values) => (Dtype::U32, bytes(values, u32::to_le_bytes)),
-        Numbers::F32(values) => (Dtype::F32, bytes(values, f32::to_le_bytes)),
-        Numbers::F64(values) => (Dtype::F64, bytes(values, f64::to_le_bytes)),
+        Numbers::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+        Numbers::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+        Numbers::F64(values) => (Dtype::F64, bytemuck::cast_slice(values)),
     }
 }
 

@@ -447,7 +447,7 @@ impl Fit<'_> {
         };
         let checkpoints = self.task.folder.checkpoints();
         checkpoints
-            .save(self.standing.step, &checkpoint)
+            .save(self.standing.step, checkpoint)
             .map_err(advise)
     }
 }
