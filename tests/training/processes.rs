@@ -41,7 +41,7 @@ fn finish(run: &Path, more: &[&str]) -> (End, String) {
 /// time, a run ends as if nothing had happened.
 #[test]
 fn killed_processes_lose_nothing() {
-    const SETTINGS: [&str; 4] = ["--set", "epochs=4", "--checkpoint-every", "1"];
+    const SETTINGS: [&str; 4] = ["--set", "epochs=8", "--checkpoint-every", "1"];
     const KILLS: u64 = 10;
     let place = tempfile::tempdir().expect("a folder");
     let begin = Instant::now();
@@ -53,7 +53,7 @@ fn killed_processes_lose_nothing() {
             .filter(|line| line.starts_with("epoch ") && line.contains("weights "));
         lines.map(String::from).collect()
     };
-    assert_eq!(digests(&said).len(), 4, "{said}");
+    assert_eq!(digests(&said).len(), 8, "{said}");
 
     let run = place.path().join("killed");
     let mut killed = 0;
@@ -66,7 +66,7 @@ fn killed_processes_lose_nothing() {
             .expect("the program starts");
         // The golden ratio spreads the moments over the time that a whole run takes.
         let share = (0.618_034 * (i + 1) as f64).fract();
-        std::thread::sleep(duration.mul_f64(0.3 * share));
+        std::thread::sleep(duration.mul_f64(0.1 * share));
         if child.try_wait().expect("a child").is_none() {
             child.kill().expect("it is killed");
             killed += 1;
