@@ -47,7 +47,6 @@ impl Default for Demo {
 
 impl Demo {
     pub(super) fn run(self) -> Result<Outcome> {
-        show::stop_gently_on_interrupt()?;
         let path = match &self.out {
             Some(path) if RunFolder::open(path).is_ok() => {
                 return Err(Error::input(format!(
@@ -61,6 +60,7 @@ impl Demo {
         let folder = RunFolder::create(&path, Files::default())?;
         let gels = path.join("gels");
         render(&gels, self.count, self.seed)?;
+        show::stop_gently_on_interrupt()?;
         let config = Preset::Demo
             .config()
             .with(&format!("train.seed={}", self.seed))?;

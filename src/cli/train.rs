@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 /// metrics.csv and report.html.
 ///
 /// Nothing is lost: a checkpoint is written every 20 steps, and --resume continues bit for bit, as if the run had never
-/// been interrupted, whatever ended it: Ctrl-C or SIGTERM (the step is finished and saved, the exit code is 1, a second
-/// Ctrl-C ends at once), a full disk, kill -9, a power cut.
+/// been interrupted, whatever ended it: Ctrl-C, SIGTERM or the terminal's end (the step is finished and saved, the exit
+/// code is 1, a second signal ends at once; to outlive the terminal, start it with setsid or in tmux), a full disk,
+/// kill -9, a power cut.
 ///
 /// Example: axenic train ife --data gels --out run --preset demo --set epochs=20
 #[derive(clap::Args)]
@@ -133,14 +134,10 @@ impl Train {
 }
 
 fn refuse_to_overwrite(path: &Path, resume: bool) -> Result<()> {
-    if resume || RunFolder::open(path).is_err() {
-        return Ok(());
+    match RunFolder::open(path) {
+        Ok(folder) if !resume => Err(folder.taken()),
+        _ => Ok(()),
     }
-    let advice = "continue it with --resume, or train in a new folder";
-    Err(Error::input(format!(
-        "{} holds a run already; {advice}",
-        path.display()
-    )))
 }
 
 /// Trains in a run folder, scores, and writes the report.

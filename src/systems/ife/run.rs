@@ -124,6 +124,15 @@ impl RunFolder {
         &self.path
     }
 
+    /// What to say to someone who wants to start a run here, where one is.
+    pub fn taken(&self) -> Error {
+        let advice = "continue it with --resume, or train in a new folder";
+        Error::input(format!(
+            "{} holds a run already; {advice}",
+            self.path.display()
+        ))
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join("config.toml")
     }

@@ -107,7 +107,9 @@ pub fn read_images(
         readings.extend(read(runner, config, &x)?.into_iter().take(items.len()));
         progress.advance(items.len() as u64);
         if progress.should_stop() {
-            return Err(Error::stopped("stopped while reading images"));
+            return Err(Error::stopped(
+                "stopped; everything learnt is saved, --resume continues",
+            ));
         }
     }
     Ok(readings)
