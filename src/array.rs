@@ -179,6 +179,15 @@ impl Array {
         }
     }
 
+    /// Whether there is neither NaN nor infinity among the elements.
+    pub fn is_finite(&self) -> bool {
+        match &self.numbers {
+            Numbers::F32(v) => v.iter().all(|x| x.is_finite()),
+            Numbers::F64(v) => v.iter().all(|x| x.is_finite()),
+            Numbers::U32(_) => true,
+        }
+    }
+
     /// The elements, if they are indices.
     pub fn as_u32(&self) -> Option<&[u32]> {
         match &self.numbers {

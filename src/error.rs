@@ -8,7 +8,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What went wrong, as one sentence that carries the values and the place.
 ///
 /// The type is opaque; the predicates [`is_shape`](Error::is_shape), [`is_input`](Error::is_input),
-/// [`is_device`](Error::is_device) and [`is_checkpoint`](Error::is_checkpoint) tell the kinds apart.
+/// [`is_device`](Error::is_device), [`is_checkpoint`](Error::is_checkpoint) and [`is_stopped`](Error::is_stopped) tell the
+/// kinds apart.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -22,6 +23,7 @@ enum Kind {
     Input,
     Device,
     Checkpoint,
+    Stopped,
 }
 
 impl Error {
@@ -43,6 +45,11 @@ impl Error {
     /// A weight file or checkpoint that is damaged or does not fit.
     pub fn checkpoint(text: impl Into<String>) -> Self {
         Self::new(Kind::Checkpoint, text)
+    }
+
+    /// The work was asked to stop before its end.
+    pub fn stopped(text: impl Into<String>) -> Self {
+        Self::new(Kind::Stopped, text)
     }
 
     fn new(kind: Kind, text: impl Into<String>) -> Self {
@@ -82,6 +89,11 @@ impl Error {
     /// True for weight files and checkpoints that are damaged or do not fit.
     pub fn is_checkpoint(&self) -> bool {
         self.0.kind == Kind::Checkpoint
+    }
+
+    /// True for work that was asked to stop before its end.
+    pub fn is_stopped(&self) -> bool {
+        self.0.kind == Kind::Stopped
     }
 }
 

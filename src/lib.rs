@@ -45,7 +45,7 @@
 //! | [`exec`] | three executors behind one trait; only `exec::gpu` names wgpu | graph, plan |
 //! | [`nn`] | layers that record | graph, ops |
 //! | [`mod@metrics`] `data` | scores; images and tables on disk | basics |
-//! | `train` | optimisers, weights and their files | the engine, data, metrics |
+//! | `train` | optimisers, weights, checkpoints, the layer that writes files | the engine, data, metrics |
 //! | `systems` | the classifiers | everything above |
 //! | `explain` `report` | overlays; text, CSV and HTML | results |
 //! | [`conformance`] | is an executor right? | ops, autodiff, plan, exec |
@@ -54,6 +54,10 @@
 //! `tests/layering.rs` checks the table. `workers` (the host's cores, as operations see them) and `product` (the f32
 //! matrix product) stand among the basics because the rooms' fast host versions need them: rooms state how their work is
 //! cut, and never start a thread.
+//!
+//! Every file of a run is written by `train::Files`: beside its place, made durable, moved there. A training's whole state
+//! is one file, `train::Checkpoint`, and everything else in a run folder follows from it; so a run that ended anywhere
+//! goes on with the same bits.
 //!
 //! ## Letters
 //!

@@ -103,7 +103,7 @@ fn a_run_folder_holds_what_it_promises() {
         "config.toml",
         "metrics.csv",
         "report.html",
-        "checkpoint/last.safetensors",
+        "data.csv",
         "checkpoint/best.safetensors",
     ] {
         assert!(place.run.join(file).is_file(), "{file}");
@@ -333,11 +333,7 @@ fn damaged_weights_are_refused() {
     let place = place();
     let copy = place.root.join("damaged");
     std::fs::create_dir_all(copy.join("checkpoint")).expect("a folder");
-    for file in [
-        "config.toml",
-        "checkpoint/familiarity.safetensors",
-        "checkpoint/last.safetensors",
-    ] {
+    for file in ["config.toml", "checkpoint/familiarity.safetensors"] {
         std::fs::copy(place.run.join(file), copy.join(file)).expect("copied");
     }
     let whole = std::fs::read(place.run.join("checkpoint/best.safetensors")).expect("weights");

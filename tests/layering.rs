@@ -123,6 +123,36 @@ fn every_import_is_allowed() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// Files are written only by the file layer, which tests can make fail, and by the renderer of data sets.
+#[test]
+fn files_are_written_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let homes = ["train/files.rs", "systems/ife/synth/dataset.rs"];
+    let words = [
+        "fs::write",
+        "File::create",
+        "File::options",
+        "OpenOptions",
+        "fs::rename",
+        "fs::remove",
+        "create_dir",
+        "fs::copy",
+    ];
+    for file in files {
+        let relative = file.strip_prefix(&root).expect("inside src");
+        let relative = relative.to_string_lossy().replace('\\', "/");
+        if homes.contains(&relative.as_str()) || relative.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("readable");
+        let code = text.split("#[cfg(test)]\nmod").next().unwrap_or_default();
+        let found = words.iter().find(|word| code.contains(*word));
+        assert!(found.is_none(), "{relative} uses {found:?}");
+    }
+}
+
 /// Devices only in `exec/gpu`, threads only in `workers`, `data` and the renderer that makes data.
 #[test]
 fn devices_and_threads_stay_in_their_rooms() {

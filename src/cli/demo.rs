@@ -1,15 +1,15 @@
 //! `axenic demo`: the main job on the embedded default, from nothing to a report.
 
 use super::compute::Compute;
-use super::train::train_and_report;
+use super::train::{CHECKPOINT_EVERY, OnDeviceLoss, train_and_report};
 use super::{Outcome, show};
 use crate::error::{Error, Result};
 use crate::systems::ife::config::Preset;
-use crate::systems::ife::fit::FitOptions;
+use crate::systems::ife::fit::{FitOptions, Task};
 use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::synth::{Balance, write_dataset};
-use crate::train::Progress as _;
+use crate::train::{Files, Progress as _};
 use std::path::{Path, PathBuf};
 
 /// Renders synthetic gels, trains the IFE system on them, evaluates and explains it, and writes a run folder with
@@ -47,7 +47,6 @@ impl Default for Demo {
 
 impl Demo {
     pub(super) fn run(self) -> Result<Outcome> {
-        show::stop_gently_on_interrupt()?;
         let path = match &self.out {
             Some(path) if RunFolder::open(path).is_ok() => {
                 return Err(Error::input(format!(
@@ -58,20 +57,25 @@ impl Demo {
             Some(path) => path.clone(),
             None => free_folder(),
         };
-        let folder = RunFolder::create(&path)?;
+        let folder = RunFolder::create(&path, Files::default())?;
         let gels = path.join("gels");
         render(&gels, self.count, self.seed)?;
+        show::stop_gently_on_interrupt()?;
         let config = Preset::Demo
             .config()
             .with(&format!("train.seed={}", self.seed))?;
-        folder.save_config(&config)?;
         let images = Images::open(&gels, &config)?;
-        let options = FitOptions {
-            threads: self.compute.threads,
-            checkpoint_every: None,
-            resume: false,
+        let task = Task {
+            config: &config,
+            images: &images,
+            folder: &folder,
+            options: FitOptions {
+                threads: self.compute.threads,
+                checkpoint_every: CHECKPOINT_EVERY as usize,
+                resume: false,
+            },
         };
-        let outcome = train_and_report(&folder, &config, &images, options, &self.compute)?;
+        let outcome = train_and_report(&task, &self.compute, OnDeviceLoss::Stop)?;
         if outcome == Outcome::Done {
             let (run, gel) = (path.display(), gels.join("data/1.jpg"));
             show::result(&format!(

@@ -71,7 +71,7 @@ impl Evaluate {
             &mut progress,
         );
         progress.end();
-        let counts = folder.load_last()?.1.training_counts;
+        let counts: Vec<u64> = folder.load_best()?.entry("training_counts")?;
         let evaluation = evaluate(part.name(), &outcomes?, &counts, reader.config.train.seed)?;
         if self.json {
             show::json(&evaluation)?

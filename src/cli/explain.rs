@@ -2,14 +2,14 @@
 
 use super::compute::Compute;
 use super::{Outcome, show};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::explain::attention_overlay;
 use crate::report;
 use crate::systems::ife::graphs::TASKS;
 use crate::systems::ife::reader::Reader;
 use crate::systems::ife::result::Example;
 use crate::systems::ife::run::RunFolder;
-use crate::train::write_whole;
+use crate::train::Files;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -45,18 +45,14 @@ impl Explain {
         let folder = RunFolder::open(&self.run)?;
         let mut runner = self.compute.runner()?;
         let reader = Reader::open(&folder, &mut runner, 1)?;
-        std::fs::create_dir_all(&self.out).map_err(|e| {
-            Error::input(format!(
-                "cannot make the folder {}: {e}",
-                self.out.display()
-            ))
-        })?;
+        let files = Files::default();
+        files.make_folder(&self.out)?;
         let mut examples = Vec::new();
         let mut outcome = Outcome::Done;
         for (i, path) in self.images.iter().enumerate() {
             match reader.read(&mut runner, path, None) {
                 Ok(example) => {
-                    write_overlays(&self.out, i, path, &example)?;
+                    write_overlays(&files, &self.out, i, path, &example)?;
                     examples.push(example);
                 }
                 Err(e) if e.is_input() => {
@@ -67,14 +63,20 @@ impl Explain {
             }
         }
         let page = self.out.join("explain.html");
-        write_whole(&page, report::explain_html(&examples)?.as_bytes())?;
+        files.write(&page, report::explain_html(&examples)?.as_bytes())?;
         show::result(&format!("{}\n", page.display()))?;
         Ok(outcome)
     }
 }
 
 /// One PNG for each task, with the last stage's map: `1-gel-heavy.png`. The number keeps equal names apart.
-fn write_overlays(out: &Path, index: usize, image: &Path, example: &Example) -> Result<()> {
+fn write_overlays(
+    files: &Files,
+    out: &Path,
+    index: usize,
+    image: &Path,
+    example: &Example,
+) -> Result<()> {
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     let Some(maps) = example.attention.last() else {
         return Ok(());
@@ -82,7 +84,7 @@ fn write_overlays(out: &Path, index: usize, image: &Path, example: &Example) -> 
     for (task, map) in TASKS.iter().zip(maps) {
         let overlay = attention_overlay(&example.pixels, example.size, map)?;
         let path = out.join(format!("{}-{stem}-{task}.png", index + 1));
-        write_whole(
+        files.write(
             &path,
             &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?,
         )?;

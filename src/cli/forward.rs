@@ -9,8 +9,7 @@ use crate::nn::BatchNormMode;
 use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::graphs::{self, ForwardRequest};
 use crate::systems::ife::model::{HEAVY_CLASSES, LIGHT_CLASSES};
-use crate::train::{Runner, Weights};
-use std::collections::BTreeMap;
+use crate::train::{Files, Runner, Weights};
 use std::path::PathBuf;
 
 /// Runs a system on the numbers of a file and writes the results to another.
@@ -85,15 +84,19 @@ impl Forward {
             inputs.extend([("heavy", heavy), ("light", light)]);
         }
         let results = runner.run("forward", 0, &inputs)?;
-        let mut tensors: BTreeMap<String, Array> = results.into_inner().into_iter().collect();
+        let mut found = results.into_inner();
         if self.train {
-            tensors.extend(states(&graph, &mut runner)?);
+            found.extend(states(&graph, &mut runner)?);
         }
-        Weights {
-            tensors,
+        let single = |(name, array): (String, Array)| {
+            let array = Array::new(array.shape(), array.to_f32().into_owned())?;
+            Ok((name, array))
+        };
+        let results = Weights {
+            tensors: found.into_iter().map(single).collect::<Result<_>>()?,
             ..Weights::default()
-        }
-        .save(&self.output)?;
+        };
+        Files::default().write(&self.output, &results.to_bytes()?)?;
         show::note(&format!(
             "wrote {} on {}",
             self.output.display(),

@@ -38,7 +38,8 @@ pub(super) fn note(line: &str) {
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From here on, Ctrl-C asks the work to stop at the next good moment; a second one ends the program.
+/// From here on, Ctrl-C, SIGTERM and the terminal's end ask the work to stop at the next good moment; a second one ends the
+/// program.
 ///
 /// # Errors
 /// The system refuses the handler.
@@ -47,9 +48,10 @@ pub(super) fn stop_gently_on_interrupt() -> Result<()> {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(1);
         }
-        note("stopping behind this step; press Ctrl-C again to end at once");
+        note("stopping behind this step; a second signal ends at once");
     };
-    ctrlc::set_handler(handler).map_err(|e| Error::device(format!("cannot listen for Ctrl-C: {e}")))
+    ctrlc::set_handler(handler)
+        .map_err(|e| Error::device(format!("cannot listen for signals: {e}")))
 }
 
 /// A progress bar on a terminal, a line per part elsewhere.

@@ -3,19 +3,27 @@
 use super::compute::Compute;
 use super::{Outcome, System, show};
 use crate::error::{Error, Result};
+use crate::exec::Cpu;
+use crate::graph::Target;
 use crate::report;
 use crate::systems::ife::config::{Config, Preset};
-use crate::systems::ife::finish::finish;
-use crate::systems::ife::fit::{FitOptions, fit};
+use crate::systems::ife::fit::{FitOptions, Task, is_finished};
 use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
-use crate::train::write_whole;
+use crate::systems::ife::train::train;
+use crate::train::{Files, Runner};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Trains a system on a folder of labelled images.
 ///
-/// The run folder holds config.toml (everything resolved), checkpoint/, metrics.csv and report.html. Ctrl-C saves and
-/// stops; --resume continues bit for bit.
+/// The run folder holds config.toml (everything resolved), data.csv (what is trained on, file by file), checkpoint/,
+/// metrics.csv and report.html.
+///
+/// Nothing is lost: a checkpoint is written every 20 steps, and --resume continues bit for bit, as if the run had never
+/// been interrupted, whatever ended it: Ctrl-C, SIGTERM or the terminal's end (the step is finished and saved, the exit
+/// code is 1, a second signal ends at once; to outlive the terminal, start it with setsid or in tmux), a full disk,
+/// kill -9, a power cut.
 ///
 /// Example: axenic train ife --data gels --out run --preset demo --set epochs=20
 #[derive(clap::Args)]
@@ -41,13 +49,29 @@ pub(super) struct Train {
     #[arg(long)]
     seed: Option<u64>,
     /// A checkpoint every so many steps, beside the one at the end of every epoch
-    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
-    checkpoint_every: Option<u64>,
-    /// Go on where the run in the folder stopped
+    #[arg(long, value_name = "STEPS", default_value_t = CHECKPOINT_EVERY,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: u64,
+    /// Go on where the run in the folder stopped; before its first checkpoint at the beginning
     #[arg(long)]
     resume: bool,
+    /// What to do when the device is lost or its memory does not suffice
+    #[arg(long, value_enum, default_value_t)]
+    on_device_loss: OnDeviceLoss,
     #[command(flatten)]
     compute: Compute,
+}
+
+/// Steps between checkpoints, where nothing else is asked for.
+pub(super) const CHECKPOINT_EVERY: u64 = 20;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnDeviceLoss {
+    /// End; --resume continues
+    #[default]
+    Stop,
+    /// Go on with the cpu from the last checkpoint
+    Cpu,
 }
 
 impl Train {
@@ -62,15 +86,19 @@ impl Train {
         };
         // Nothing is written before the data is known to be good.
         let images = Images::open(&self.data, &config)?;
-        let folder = RunFolder::create(&self.out)?;
-        folder.save_config(&config)?;
-        let options = FitOptions {
-            threads: self.compute.threads,
-            checkpoint_every: self.checkpoint_every.map(|every| every as usize),
-            resume: self.resume,
+        let folder = RunFolder::create(&self.out, Files::default())?;
+        let task = Task {
+            config: &config,
+            images: &images,
+            folder: &folder,
+            options: FitOptions {
+                threads: self.compute.threads,
+                checkpoint_every: self.checkpoint_every as usize,
+                resume: self.resume,
+            },
         };
         show::stop_gently_on_interrupt()?;
-        train_and_report(&folder, &config, &images, options, &self.compute)
+        train_and_report(&task, &self.compute, self.on_device_loss)
     }
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
@@ -96,42 +124,30 @@ impl Train {
             config = config.with(&format!("train.seed={seed}"))?;
         }
         match exists {
-            Some(folder) if self.resume && folder.config()? == config => Ok(None),
-            Some(folder) if self.resume => Err(Error::input(format!(
-                "{} was started with another configuration; resume it without --preset, --config and --set, or train \
-                 in a new folder",
-                folder.path().display()
-            ))),
+            Some(folder) if self.resume => {
+                config.expect_unchanged(&folder.config()?)?;
+                Ok(None)
+            }
             _ => Ok(Some(config)),
         }
     }
 }
 
 fn refuse_to_overwrite(path: &Path, resume: bool) -> Result<()> {
-    if resume || RunFolder::open(path).is_err() {
-        return Ok(());
+    match RunFolder::open(path) {
+        Ok(folder) if !resume => Err(folder.taken()),
+        _ => Ok(()),
     }
-    let advice = "continue it with --resume, or train in a new folder";
-    Err(Error::input(format!(
-        "{} holds a run already; {advice}",
-        path.display()
-    )))
 }
 
 /// Trains in a run folder, scores, and writes the report.
 pub(super) fn train_and_report(
-    folder: &RunFolder,
-    config: &Config,
-    images: &Images,
-    options: FitOptions,
+    task: &Task<'_>,
     compute: &Compute,
+    on_device_loss: OnDeviceLoss,
 ) -> Result<Outcome> {
-    let mut progress = show::Shown::default();
-    if options.resume
-        && folder.has_checkpoint()
-        && folder.load_last()?.1.is_finished
-        && folder.report_path().is_file()
-    {
+    let folder = task.folder;
+    if is_finished(task)? {
         show::note(&format!(
             "the run in {} is finished",
             folder.path().display()
@@ -140,25 +156,15 @@ pub(super) fn train_and_report(
     }
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
-    let fitted = fit(&mut runner, config, images, folder, options, &mut progress)?;
-    if fitted.was_stopped {
-        let path = folder.path().display();
-        show::note(&format!(
-            "stopped behind step {}; continue with --resume in {path}",
-            fitted.standing.step
-        ));
-        return Ok(Outcome::Incomplete);
-    }
-    let report = finish(
-        &mut runner,
-        config,
-        images,
-        folder,
-        &fitted,
-        options.threads,
-        &mut progress,
-    )?;
-    write_whole(&folder.report_path(), report::run_html(&report)?.as_bytes())?;
+    let is_gpu = matches!(runner.executor().target(), Target::Gpu(_));
+    let cpu = || Ok(Runner::new(Box::new(Cpu::new(compute.threads)?)));
+    let is_spared = is_gpu && on_device_loss == OnDeviceLoss::Cpu;
+    let spare: Option<&dyn Fn() -> Result<Runner>> = is_spared.then_some(&cpu);
+    let report = train(task, &mut runner, spare, &mut show::Shown::default())?;
+    let page = report::run_html(&report)?;
+    folder
+        .files()
+        .write(&folder.report_path(), page.as_bytes())?;
     for evaluation in &report.evaluations {
         show::result(&report::evaluation_text(evaluation))?;
     }

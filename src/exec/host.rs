@@ -96,14 +96,13 @@ impl<R: HostReal> Buffer<R> {
     }
 }
 
-/// As many of a value, or an error if there is no memory for them.
-fn filled<T: Clone>(value: T, length: usize) -> Result<Vec<T>> {
+/// As `vec![value; length]`, but that the memory cannot be had is an error.
+fn filled<T: Copy>(value: T, length: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(length).map_err(|_| {
-        let bytes = length as u64 * size_of::<T>() as u64;
+        let mebibytes = length.saturating_mul(size_of::<T>()) >> 20;
         Error::device(format!(
-            "there is no memory for {} MiB more; use a smaller batch or smaller images",
-            bytes >> 20
+            "the memory does not suffice: {mebibytes} MiB more cannot be had; use a smaller batch or smaller images"
         ))
     })?;
     values.resize(length, value);

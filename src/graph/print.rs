@@ -41,6 +41,22 @@ impl Graph {
             .collect()
     }
 
+    /// A node in words: `conv2d %12 in encoder.layer1.0.conv1 (recorded at src/systems/ife/model.rs:88)`.
+    pub fn describe(&self, node: usize) -> String {
+        let own = &self.nodes()[node];
+        let path = if own.path.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", own.path)
+        };
+        format!(
+            "{} %{node}{path} (recorded at {}:{})",
+            own.name(),
+            own.place.file(),
+            own.place.line()
+        )
+    }
+
     fn results(&self) -> String {
         let outputs = self
             .outputs()

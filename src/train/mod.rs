@@ -1,15 +1,17 @@
 //! Training: optimisers, schedules, weights and their files, and running the plans of a study.
 
+mod checkpoint;
+mod files;
 mod progress;
 mod runner;
 mod schedule;
 mod sgd;
 mod weights;
-mod write;
 
+pub use checkpoint::{Checkpoint, Checkpoints};
+pub use files::{Disk, Files};
 pub use progress::{Progress, Silent};
 pub use runner::{Runner, Values};
 pub use schedule::WarmupCosine;
 pub use sgd::{Sgd, record_sgd};
 pub use weights::Weights;
-pub use write::write_whole;

@@ -4,10 +4,11 @@
 use super::Weights;
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Prepared};
+use crate::exec::{Executor, Moment, Prepared};
 use crate::graph::Graph;
 use crate::plan::Plan;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Results by name.
@@ -107,15 +108,43 @@ impl Runner {
         batch: usize,
         inputs: &[(&str, &Array)],
     ) -> Result<Values> {
-        let ready = self.plans.get(&(purpose, batch));
-        let Ready { prepared, plan } = ready.ok_or_else(|| {
+        let (prepared, plan) = self.ready(purpose, batch)?;
+        let outputs = self.executor.run(prepared, inputs, None)?;
+        let names = plan.graph().outputs().iter().map(|(name, _)| name.clone());
+        Ok(Values(names.zip(outputs).collect()))
+    }
+
+    /// Runs what was prepared, node by node, up to the first operation that gives NaN or infinity, and tells which one that
+    /// is; nothing is assigned then. `None` if there is no such operation: then the run is done, as by [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_to_fault(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        inputs: &[(&str, &Array)],
+    ) -> Result<Option<String>> {
+        let (prepared, plan) = self.ready(purpose, batch)?;
+        let mut fault = None;
+        let mut watch = |moment: Moment| {
+            if moment.outputs.iter().all(Array::is_finite) {
+                return ControlFlow::Continue(());
+            }
+            fault = Some(plan.graph().describe(moment.node));
+            ControlFlow::Break(())
+        };
+        self.executor.run(prepared, inputs, Some(&mut watch))?;
+        Ok(fault)
+    }
+
+    fn ready(&self, purpose: &'static str, batch: usize) -> Result<(Prepared, Arc<Plan>)> {
+        let ready = self.plans.get(&(purpose, batch)).ok_or_else(|| {
             Error::shape(format!(
                 "nothing is prepared for {purpose} with batch {batch}"
             ))
         })?;
-        let outputs = self.executor.run(*prepared, inputs, None)?;
-        let names = plan.graph().outputs().iter().map(|(name, _)| name.clone());
-        Ok(Values(names.zip(outputs).collect()))
+        Ok((ready.prepared, ready.plan.clone()))
     }
 
     /// The floating-point operations of a prepared plan; 0 if there is none.

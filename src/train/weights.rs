@@ -1,7 +1,6 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
 use super::sgd::MOMENTUM;
-use super::write_whole;
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
@@ -16,6 +15,8 @@ use std::path::Path;
 const METADATA_KEY: &str = "axenic";
 /// The entry of the metadata that holds the digest of the tensors.
 const DIGEST_ENTRY: &str = "sha256";
+/// The entry of the metadata that holds the digest of the metadata without this entry.
+const METADATA_DIGEST_ENTRY: &str = "sha256.metadata";
 
 /// Parameters and states by name, with what is to be known about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -151,11 +152,15 @@ impl Weights {
                 .for_each(|&n| hasher.update((n as u64).to_le_bytes()));
             hasher.update(tensor_bytes(array).1);
         }
-        hasher
-            .finalize()
+        hex(&hasher.finalize())
+    }
+
+    /// The first tensor, by name, that holds a number that is not finite.
+    pub fn first_not_finite(&self) -> Option<&str> {
+        self.tensors
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+            .find(|(_, array)| !array.is_finite())
+            .map(|(name, _)| name.as_str())
     }
 
     /// The number of a metadata entry's parsed value.
@@ -175,31 +180,28 @@ impl Weights {
         })
     }
 
-    /// Writes the tensors with their metadata and digest as a safetensors file, whole or not at all.
+    /// The tensors with their metadata and the digests of both as a safetensors file.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// None in practice; the writer is fallible.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut metadata = self.metadata.clone();
         metadata.insert(DIGEST_ENTRY.into(), self.digest().into());
+        metadata.insert(METADATA_DIGEST_ENTRY.into(), digest_of(&metadata).into());
         let json = serde_json::Value::Object(metadata).to_string();
-        let held: Vec<_> = self
-            .tensors
-            .iter()
-            .map(|(name, array)| (name, array.shape(), tensor_bytes(array)))
-            .collect();
-        let mut views = Vec::with_capacity(held.len());
-        for (name, shape, (dtype, bytes)) in &held {
-            let view = TensorView::new(*dtype, shape.to_vec(), bytes)
-                .map_err(|e| cannot_write(path, e))?;
+        let failed =
+            |e: safetensors::SafeTensorError| Error::checkpoint(format!("cannot be written: {e}"));
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, array) in &self.tensors {
+            let (dtype, bytes) = tensor_bytes(array);
+            let view = TensorView::new(dtype, array.shape().to_vec(), bytes).map_err(failed)?;
             views.push((name.as_str(), view));
         }
-        let bytes = safetensors::serialize(
+        safetensors::serialize(
             views,
             Some(HashMap::from([(METADATA_KEY.to_string(), json)])),
         )
-        .map_err(|e| cannot_write(path, e))?;
-        write_whole(path, &bytes)
+        .map_err(failed)
     }
 
     /// Reads a safetensors file. If it is one of ours, its digest is checked.
@@ -234,6 +236,12 @@ impl Weights {
         {
             weights.metadata = serde_json::from_str(json)
                 .map_err(|e| Error::checkpoint(format!("its metadata is damaged: {e}")))?;
+            let stated = weights.metadata.remove(METADATA_DIGEST_ENTRY);
+            if stated != Some(digest_of(&weights.metadata).into()) {
+                return Err(Error::checkpoint(
+                    "its metadata does not match its digest: the file is damaged",
+                ));
+            }
             let stated = weights.metadata.remove(DIGEST_ENTRY);
             if stated != Some(weights.digest().into()) {
                 return Err(Error::checkpoint(
@@ -245,25 +253,25 @@ impl Weights {
     }
 }
 
-fn cannot_write(path: &Path, e: safetensors::SafeTensorError) -> Error {
-    Error::input(format!("cannot write {}: {e}", path.display()))
+/// SHA-256 of metadata as JSON, its keys sorted.
+fn digest_of(metadata: &serde_json::Map<String, serde_json::Value>) -> String {
+    let json = serde_json::to_vec(metadata).unwrap_or_default();
+    hex(&Sha256::digest(json))
 }
 
-/// A tensor as safetensors holds it: reals in single precision, indices as u32; little-endian.
-fn tensor_bytes(array: &Array) -> (Dtype, Vec<u8>) {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The format is little-endian, as every machine this is built for.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// A tensor as safetensors holds it, not a bit lost.
+fn tensor_bytes(array: &Array) -> (Dtype, &[u8]) {
     match array.numbers() {
-        Numbers::U32(values) => (
-            Dtype::U32,
-            values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        ),
-        _ => (
-            Dtype::F32,
-            array
-                .to_f32()
-                .iter()
-                .flat_map(|x| x.to_le_bytes())
-                .collect(),
-        ),
+        Numbers::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+        Numbers::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+        Numbers::F64(values) => (Dtype::F64, bytemuck::cast_slice(values)),
     }
 }
 

@@ -127,26 +127,31 @@ impl GelTable {
         reader::read(folder).map_err(Problems)
     }
 
-    /// A digest of the data: SHA-256 in hexadecimal over the images' bytes and labels, in whatever order and under
-    /// whatever names they are stored.
+    /// SHA-256 of every image's bytes in hexadecimal, in the order of the records.
     ///
     /// # Errors
     /// An image cannot be read.
-    pub fn digest(&self) -> Result<String> {
-        let mut lines = Vec::with_capacity(self.records.len());
-        for record in &self.records {
-            let failed = |e| Error::input(format!("{}: {e}", record.path.display()));
+    pub fn fingerprints(&self) -> Result<Vec<String>> {
+        let fingerprint = |record: &Record| {
             let mut hash = Sha256::new();
-            io::copy(
-                &mut File::open(&record.path).map_err(failed)?,
-                &mut Writer(&mut hash),
-            )
-            .map_err(failed)?;
+            File::open(&record.path)
+                .and_then(|mut file| io::copy(&mut file, &mut Writer(&mut hash)))
+                .map_err(|e| Error::input(format!("{}: {e}", record.path.display())))?;
+            Ok(hex(&hash.finalize()))
+        };
+        self.records.iter().map(fingerprint).collect()
+    }
+
+    /// A digest of the data: SHA-256 in hexadecimal over the images' fingerprints and labels, in whatever order and under
+    /// whatever names they are stored.
+    pub fn digest(&self, fingerprints: &[String]) -> String {
+        let line = |(record, fingerprint): (&Record, &String)| {
             let labels = [record.class, record.heavy, record.light];
-            lines.push(format!("{} {labels:?}\n", hex(&hash.finalize())));
-        }
+            format!("{fingerprint} {labels:?}\n")
+        };
+        let mut lines: Vec<String> = self.records.iter().zip(fingerprints).map(line).collect();
         lines.sort_unstable();
-        Ok(hex(&Sha256::digest(lines.concat())))
+        hex(&Sha256::digest(lines.concat()))
     }
 }
 

@@ -102,7 +102,7 @@ impl Ready {
                     step,
                 }
                 .bind(pipelines, launch, uniforms.block(i, k, launch))
-                .map_err(|e| e.within(describe(&plan, step)))?;
+                .map_err(|e| e.within(plan.graph().describe(step.node)))?;
                 dispatches.push(made);
             }
             steps.push(ReadyStep {
@@ -367,15 +367,4 @@ impl Binder<'_> {
             }
         }
     }
-}
-
-/// A step in words: `conv2d %12 in encoder.layer1.0.conv1`.
-pub(super) fn describe(plan: &Plan, step: &Step) -> String {
-    let node = &plan.graph().nodes()[step.node];
-    let path = if node.path.is_empty() {
-        String::new()
-    } else {
-        format!(" in {}", node.path)
-    };
-    format!("{} %{}{path}", node.name(), step.node)
 }

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::memory::Staging;
-use super::ready::{Ready, ReadyStep, describe};
+use super::ready::{Ready, ReadyStep};
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::exec::{Moment, Watch};
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// Runs step by step. Assigns only if the watch lets it come to the end.
 pub(super) fn run(device: &Device, ready: &Ready, watch: &mut Watch) -> Result<Vec<Array>> {
     let clock = Clock::new(device);
-    for (i, step) in ready.steps.iter().enumerate() {
+    for step in &ready.steps {
         let moment = run_step(device, ready, step, clock.as_ref())
-            .map_err(|e| e.within(describe(&ready.plan, &ready.plan.steps()[i])))?;
+            .map_err(|e| e.within(ready.plan.graph().describe(step.node)))?;
         if watch(moment).is_break() {
             return Ok(Vec::new());
         }

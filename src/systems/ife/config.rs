@@ -226,6 +226,34 @@ impl Config {
         Self::from_table(table).map_err(|e| e.within(format!("setting {setting:?}")))
     }
 
+    /// That nothing differs from the configuration that a run was started with.
+    ///
+    /// # Errors
+    /// One sentence that lists every difference.
+    pub fn expect_unchanged(&self, was: &Config) -> Result<()> {
+        let (now, was) = (self.to_table()?, was.to_table()?);
+        let mut changes = Vec::new();
+        for (section, values) in &was {
+            let pairs = values.as_table().into_iter().flatten();
+            for (name, old) in pairs {
+                match now.get(section).and_then(|inner| inner.get(name)) {
+                    Some(new) if new == old => {}
+                    Some(new) => {
+                        changes.push(format!("{section}.{name} was {old} and is now {new}"))
+                    }
+                    None => changes.push(format!("{section}.{name} was {old} and is missing")),
+                }
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "the run was started with another configuration: {}; continue it with its own, or train in a new folder",
+            changes.join(", ")
+        )))
+    }
+
     /// The configuration as TOML, everything resolved.
     ///
     /// # Errors

@@ -117,11 +117,11 @@ impl Familiarity {
         features.max(self.picture.distance(&image.picture) / self.picture.limit)
     }
 
-    /// Writes it to a file.
+    /// The numbers as a weight file holds them.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// None in practice.
+    pub fn to_weights(&self) -> Result<Weights> {
         let mut tensors = BTreeMap::new();
         for (name, look) in [("features", &self.features), ("picture", &self.picture)] {
             let width = look.mean.len();
@@ -135,11 +135,10 @@ impl Familiarity {
             );
             tensors.insert(format!("{name}.limit"), Array::scalar(look.limit));
         }
-        Weights {
+        Ok(Weights {
             tensors,
             ..Weights::default()
-        }
-        .save(path)
+        })
     }
 
     /// Reads it back.

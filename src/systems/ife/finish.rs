@@ -3,11 +3,11 @@
 
 use super::config::Config;
 use super::familiarity::{Appearance, Familiarity, describe};
-use super::fit::Fitted;
+use super::fit::{Fitted, Task};
 use super::images::{Images, Part, picture};
 use super::reader::Reader;
 use super::result::{Evaluation, Example, RunReport};
-use super::run::RunFolder;
+use super::run::{RunFolder, Standing};
 use super::score::{Outcome, evaluate};
 use super::study::{self, INFERENCE_BATCH};
 use crate::data::gel_table::CLASSES;
@@ -24,14 +24,18 @@ const MISTAKES: usize = 3;
 /// # Errors
 /// An image cannot be read, the executor fails, or a file cannot be written.
 pub fn finish(
-    runner: &mut Runner,
-    config: &Config,
-    images: &Images,
-    folder: &RunFolder,
+    task: &Task<'_>,
     fitted: &Fitted,
-    threads: usize,
+    runner: &mut Runner,
     progress: &mut dyn Progress,
 ) -> Result<RunReport> {
+    let Task {
+        config,
+        images,
+        folder,
+        options,
+    } = task;
+    let threads = options.threads;
     let weights = folder.load_best()?;
     study::load(runner, config, &weights, INFERENCE_BATCH)?;
     learn_familiarity(runner, config, images, folder, threads, progress)?;
@@ -49,8 +53,13 @@ pub fn finish(
         );
         let outcomes = study::outcomes(runner, config, images, &items, threads, progress)?;
         progress.end();
-        let counts = &fitted.standing.training_counts;
-        evaluations.push(evaluate(part.name(), &outcomes, counts, config.train.seed)?);
+        let counts = images.class_counts(Part::Train);
+        evaluations.push(evaluate(
+            part.name(),
+            &outcomes,
+            &counts,
+            config.train.seed,
+        )?);
         examples = choose_examples(&items, &outcomes);
     }
     let examples = read_examples(runner, images, folder, &examples)?;
@@ -98,7 +107,8 @@ fn learn_familiarity(
             .collect()
     };
     let familiarity = Familiarity::fit(&appearances(Part::Train)?, &appearances(Part::Validation)?);
-    familiarity.save(&folder.familiarity_path())
+    let bytes = familiarity.to_weights()?.to_bytes()?;
+    folder.files().restore(&folder.familiarity_path(), &bytes)
 }
 
 /// One image of each class, and some that were read wrongly.
@@ -140,7 +150,7 @@ fn facts(
         "not measured".into()
     };
     [
-        ("device", runner.description()),
+        ("device", devices(&fitted.standing)),
         ("axenic", env!("CARGO_PKG_VERSION").to_string()),
         ("training steps", fitted.standing.step.to_string()),
         ("speed of the training steps", rate),
@@ -162,6 +172,16 @@ fn facts(
     ]
     .map(|(name, value)| (name.to_string(), value))
     .to_vec()
+}
+
+/// The device, or the devices with the steps behind which they came.
+fn devices(standing: &Standing) -> String {
+    let name = |(step, device): &(usize, String)| match step {
+        0 => device.clone(),
+        step => format!("behind step {step} {device}"),
+    };
+    let names: Vec<String> = standing.devices.iter().map(name).collect();
+    names.join("; ")
 }
 
 fn description(images: &Images) -> String {

@@ -11,41 +11,50 @@ use crate::array::Array;
 use crate::data::sampler::Sampler;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::train::{Progress, Runner, Values, WarmupCosine, Weights};
+use crate::train::{Checkpoint, Progress, Runner, Silent, Values, WarmupCosine, Weights};
 use std::sync::Arc;
+
+/// What is to be trained, and where it is kept.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// What the training is to be.
+    pub config: &'a Config,
+    /// What it learns from.
+    pub images: &'a Images,
+    /// Where everything is written.
+    pub folder: &'a RunFolder,
+    /// How the loop runs.
+    pub options: FitOptions,
+}
 
 /// How the loop runs; nothing here changes what is learnt.
 #[derive(Clone, Copy, Debug)]
 pub struct FitOptions {
     /// Threads that read images; 0 means one for each core.
     pub threads: usize,
-    /// A checkpoint every so many steps, beside the one at the end of every epoch.
-    pub checkpoint_every: Option<usize>,
+    /// A checkpoint every so many steps, at least 1, beside the one at the end of every epoch.
+    pub checkpoint_every: usize,
     /// Go on from the last checkpoint, if there is one.
     pub resume: bool,
 }
 
-/// How a training ended.
+/// A training that has come to its end.
 #[derive(Clone, Debug)]
 pub struct Fitted {
     /// The standing at the end.
     pub standing: Standing,
     /// Images that went through training steps in this session, and the seconds that took.
     pub trained: (usize, f64),
-    /// True if the work was asked to stop before its end.
-    pub was_stopped: bool,
 }
 
 struct Fit<'a> {
     runner: &'a mut Runner,
-    config: &'a Config,
-    images: &'a Images,
-    folder: &'a RunFolder,
-    options: FitOptions,
+    task: &'a Task<'a>,
     progress: &'a mut dyn Progress,
     train: Vec<usize>,
     validation: Vec<usize>,
     standing: Standing,
+    best: Option<Weights>,
     trained: (usize, f64),
 }
 
@@ -56,153 +65,220 @@ struct Fit<'a> {
 /// validation loss; of those the earliest.
 ///
 /// # Errors
-/// The data has no images to train on or to choose by, the device fails, the loss stops being a finite number, or a file
-/// cannot be written.
-pub fn fit(
-    runner: &mut Runner,
-    config: &Config,
-    images: &Images,
-    folder: &RunFolder,
-    options: FitOptions,
-    progress: &mut dyn Progress,
-) -> Result<Fitted> {
-    let (train, validation) = (
-        require(images, Part::Train)?,
-        require(images, Part::Validation)?,
-    );
+/// The data has no images to train on or to choose by, the folder holds a run that is not to be resumed, configuration or data are not those of the checkpoint, the device
+/// fails, a number stops being finite, or a file cannot be written. An error that [`is_stopped`](Error::is_stopped) if the
+/// work was asked to stop: then all is saved.
+pub fn fit(task: &Task<'_>, runner: &mut Runner, progress: &mut dyn Progress) -> Result<Fitted> {
+    let folder = task.folder;
+    if !task.options.resume && !folder.checkpoints().steps()?.is_empty() {
+        return Err(folder.taken());
+    }
     let mut fit = Fit {
         runner,
-        config,
-        images,
-        folder,
-        options,
+        task,
         progress,
-        train,
-        validation,
-        standing: Standing {
-            data: images.digest.clone(),
-            training_counts: images.class_counts(Part::Train).to_vec(),
-            ..Standing::default()
-        },
+        train: require(task.images, Part::Train)?,
+        validation: require(task.images, Part::Validation)?,
+        standing: Standing::first(task.config, task.images),
+        best: None,
         trained: (0, 0.0),
     };
-    fit.start()?;
-    while fit.standing.epoch < config.train.epochs {
-        if !fit.epoch()? {
-            return Ok(Fitted {
-                standing: fit.standing,
-                trained: fit.trained,
-                was_stopped: true,
-            });
-        }
+    if fit.start(task.options.resume)? {
+        let Standing { epoch, step, .. } = fit.standing;
+        fit.progress
+            .note(&format!("continuing behind epoch {epoch}, step {step}"));
+    }
+    fit.open()?;
+    while !fit.standing.is_finished {
+        fit.epoch()?;
     }
     Ok(Fitted {
         standing: fit.standing,
         trained: fit.trained,
-        was_stopped: false,
     })
 }
 
+/// Whether the task is to be resumed, but was done to the end. Mends what is missing of `metrics.csv` and the best weights.
+///
+/// # Errors
+/// Configuration or data are not those of the run, no checkpoint is whole, or a file cannot be written.
+pub fn is_finished(task: &Task<'_>) -> Result<bool> {
+    let Task {
+        images,
+        folder,
+        options,
+        ..
+    } = task;
+    if !(options.resume && folder.report_path().is_file()) {
+        return Ok(false);
+    }
+    match last(task, &mut Silent)? {
+        Some(Checkpoint { standing, best, .. }) if standing.is_finished => {
+            folder.publish(&standing, best.as_ref(), images)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The last checkpoint that is whole, if configuration and data are still the same.
+fn last(task: &Task<'_>, progress: &mut dyn Progress) -> Result<Option<Checkpoint<Standing>>> {
+    let Task {
+        config,
+        images,
+        folder,
+        ..
+    } = task;
+    let mut passed_over =
+        |e: &Error| progress.note(&format!("a damaged checkpoint is passed over: {e}"));
+    let last: Option<Checkpoint<Standing>> = folder.checkpoints().load(&mut passed_over)?;
+    if let Some(Checkpoint { standing, .. }) = &last {
+        folder.expect_unchanged(standing, config, images)?;
+    }
+    Ok(last)
+}
+
 impl Fit<'_> {
-    /// Sets the weights: those of the last checkpoint, or first ones.
-    fn start(&mut self) -> Result<()> {
-        let graph = self.prepare(self.config.train.batch.min(self.train.len()))?;
-        if !(self.options.resume && self.folder.has_checkpoint()) {
-            return self
-                .runner
-                .set_weights(&graph, &Weights::initial(&graph, self.config.train.seed)?);
-        }
-        let (weights, standing) = self.folder.load_last()?;
-        if standing.data != self.standing.data {
-            let advice = "train in a new folder, or bring the data back";
-            return Err(Error::input(format!(
-                "the data is not what this run was trained on; {advice}"
-            )));
-        }
-        self.standing = standing;
+    /// Puts weights and standing where the last checkpoint was, or at the beginning. True if there was a checkpoint.
+    fn start(&mut self, resume: bool) -> Result<bool> {
+        let graph = self.prepare(self.task.config.train.batch.min(self.train.len()))?;
+        let last = if resume {
+            last(self.task, self.progress)?
+        } else {
+            None
+        };
+        let is_there = last.is_some();
+        let Checkpoint {
+            weights,
+            best,
+            standing,
+        } = match last {
+            Some(last) => last,
+            None => Checkpoint {
+                weights: Weights::initial(&graph, self.task.config.train.seed)?,
+                best: None,
+                standing: Standing::first(self.task.config, self.task.images),
+            },
+        };
         self.runner.set_weights(&graph, &weights)?;
-        let (epoch, step) = (self.standing.epoch, self.standing.step);
-        self.progress
-            .note(&format!("continuing behind epoch {epoch}, step {step}"));
+        (self.standing, self.best) = (standing, best);
+        Ok(is_there)
+    }
+
+    /// Brings the run folder to the standing, and notes which device goes on.
+    fn open(&mut self) -> Result<()> {
+        let Task {
+            config,
+            images,
+            folder,
+            ..
+        } = self.task;
+        folder.state_purpose(config, images)?;
+        folder.publish(&self.standing, self.best.as_ref(), images)?;
+        let device = self.runner.description();
+        if self.standing.devices.last().map(|(_, device)| device) != Some(&device) {
+            self.standing.devices.push((self.standing.step, device));
+        }
         Ok(())
     }
 
     fn prepare(&mut self, batch: usize) -> Result<Arc<Graph>> {
+        let config = self.task.config;
         self.runner
-            .prepare("training", batch, || training_step(self.config, batch))
+            .prepare("training", batch, || training_step(config, batch))
     }
 
-    /// One epoch, from where the standing says. False if the work was asked to stop.
-    fn epoch(&mut self) -> Result<bool> {
-        let train = &self.config.train;
-        let order: Vec<usize> = Sampler::shuffled(self.train.len(), train.seed)
-            .epoch(self.standing.epoch as u64)
-            .into_iter()
-            .map(|position| self.train[position])
-            .collect();
-        let done = (self.standing.step_in_epoch * train.batch).min(order.len());
-        let steps = order.len().div_ceil(train.batch);
+    fn steps_per_epoch(&self) -> usize {
+        self.train.len().div_ceil(self.task.config.train.batch)
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        let train = &self.task.config.train;
+        let steps = self.steps_per_epoch();
         let schedule = WarmupCosine {
             peak: train.learning_rate,
             warmup_steps: (train.warmup_epochs * steps as f64).round() as usize,
             total_steps: train.epochs * steps,
         };
-        let number = self.standing.epoch + 1;
-        self.progress.begin(
-            &format!("epoch {number}/{}", train.epochs),
-            "images",
-            order.len() as u64,
-        );
-        self.progress.advance(done as u64);
-        let augmented = Some((self.config.augment, train.seed));
-        let epoch = self.standing.epoch as u64;
-        for batch in self.images.batches(
+        schedule.rate(step)
+    }
+
+    /// The batches of the present epoch that are still to come, and how many images are behind.
+    fn batches(&self) -> Result<(impl Iterator<Item = Result<Batch>> + use<>, usize)> {
+        let Task {
+            config,
+            images,
+            options,
+            ..
+        } = self.task;
+        let (train, epoch) = (&config.train, self.standing.epoch as u64);
+        let order: Vec<usize> = Sampler::shuffled(self.train.len(), train.seed)
+            .epoch(epoch)
+            .into_iter()
+            .map(|position| self.train[position])
+            .collect();
+        let done = (self.standing.step_in_epoch * train.batch).min(order.len());
+        let augmented = Some((config.augment, train.seed));
+        let batches = images.batches(
             &order[done..],
             train.batch,
             augmented,
             epoch,
-            self.options.threads,
-        )? {
-            self.step(batch?, schedule.rate(self.standing.step))?;
-            let is_due = self
-                .options
-                .checkpoint_every
-                .is_some_and(|every| self.standing.step.is_multiple_of(every));
+            options.threads,
+        )?;
+        Ok((batches, done))
+    }
+
+    /// One epoch, from where the standing says.
+    fn epoch(&mut self) -> Result<()> {
+        let (number, epochs) = (self.standing.epoch + 1, self.task.config.train.epochs);
+        let (batches, done) = self.batches()?;
+        self.progress.begin(
+            &format!("epoch {number}/{epochs}"),
+            "images",
+            self.train.len() as u64,
+        );
+        self.progress.advance(done as u64);
+        for batch in batches {
+            self.step(&batch?)?;
+            let every = self.task.options.checkpoint_every.max(1);
             let is_stopped = self.progress.should_stop();
-            if is_stopped || (is_due && self.standing.step_in_epoch < steps) {
-                self.save()?;
+            if is_stopped || self.standing.step.is_multiple_of(every) {
+                let weights = self.weights()?;
+                self.save(weights)?;
             }
             if is_stopped {
                 self.progress.end();
-                return Ok(false);
+                return Err(self.stopped());
             }
         }
         self.progress.end();
-        self.finish_epoch(schedule.rate(self.standing.step.saturating_sub(1)), steps)?;
-        Ok(true)
+        self.finish_epoch()
     }
 
-    fn step(&mut self, batch: Batch, learning_rate: f64) -> Result<()> {
-        let begin = std::time::Instant::now();
+    fn stopped(&self) -> Error {
+        let (step, folder) = (self.standing.step, self.task.folder.path().display());
+        Error::stopped(format!(
+            "stopped behind step {step}, which is saved; to continue, train with --resume and --out {folder}"
+        ))
+    }
+
+    /// Runs the training step on a batch.
+    fn run(&mut self, batch: &Batch) -> Result<[f64; 6]> {
         let count = batch.items.len();
         self.prepare(count)?;
-        let rate = Array::scalar(learning_rate);
-        let inputs = [
-            ("x", &batch.x),
-            ("heavy", &batch.heavy),
-            ("light", &batch.light),
-            ("learning_rate", &rate),
-        ];
-        let values = self.runner.run("training", count, &inputs)?;
-        let measured = measured(&values)?;
+        let rate = Array::scalar(self.learning_rate(self.standing.step));
+        let values = self.runner.run("training", count, &inputs(batch, &rate))?;
+        measured(&values)
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<()> {
+        let begin = std::time::Instant::now();
+        let measured = self.run(batch)?;
         if let Some(bad) = measured.iter().position(|x| !x.is_finite()) {
-            let what = TERMS[bad];
+            let what = format!("{} is {}", TERMS[bad], measured[bad]);
             let step = self.standing.step + 1;
-            let advice = "lower train.learning_rate; the last checkpoint is kept";
-            return Err(Error::input(format!(
-                "{what} is {} in step {step}; {advice}",
-                measured[bad]
-            )));
+            return Err(self.fault(&what, step, step)?);
         }
         self.standing
             .sums
@@ -211,48 +287,76 @@ impl Fit<'_> {
             .for_each(|(sum, x)| *sum += x);
         self.standing.step += 1;
         self.standing.step_in_epoch += 1;
-        self.trained.0 += count;
+        self.trained.0 += batch.items.len();
         self.trained.1 += begin.elapsed().as_secs_f64();
-        self.progress.advance(count as u64);
+        self.progress.advance(batch.items.len() as u64);
         Ok(())
     }
 
-    /// Validates, keeps the weights if they are the best so far, writes the checkpoint.
-    fn finish_epoch(&mut self, learning_rate: f64, steps: usize) -> Result<()> {
-        self.progress
-            .begin("validation", "images", self.validation.len() as u64);
-        let outcomes = study::outcomes(
-            self.runner,
-            self.config,
-            self.images,
-            &self.validation,
-            self.options.threads,
-            self.progress,
-        )?;
+    /// Behind step `last` something was not finite. Repeats the steps since the last checkpoint, from step `first` on
+    /// operation by operation, and gives the error that names the first that is at fault.
+    fn fault(&mut self, what: &str, first: usize, last: usize) -> Result<Error> {
         self.progress.end();
-        let row = self.row(learning_rate, steps, &outcomes)?;
-        let is_better = match self
-            .standing
-            .rows
-            .get(self.standing.best_epoch.wrapping_sub(1))
-        {
-            None => true,
-            Some(best) => {
-                let key = |row: &EpochRow| (row.validation_macro_f1, -row.validation_loss);
-                key(&row) > key(best)
-            }
+        self.progress.note(&format!(
+            "{what} in step {last}: looking for the first operation at fault"
+        ));
+        let kept = if self.start(true)? {
+            format!("the checkpoint of step {} is kept", self.standing.step)
+        } else {
+            "there is no checkpoint yet".to_string()
         };
+        let advice = format!("lower train.learning_rate and train in a new folder; {kept}");
+        for batch in self.batches()?.0 {
+            let (batch, step) = (batch?, self.standing.step + 1);
+            if step < first {
+                self.run(&batch)?;
+            } else if let Some(operation) = self.watch(&batch)? {
+                return Ok(Error::input(format!(
+                    "{what}: the first numbers that are not finite come in step {step} from {operation}; {advice}"
+                )));
+            }
+            self.standing.step = step;
+            if step == last {
+                break;
+            }
+        }
+        Ok(Error::device(format!(
+            "{what} in step {last}, but not when the step was repeated from the same numbers: the device does not compute \
+             reliably; {kept}"
+        )))
+    }
+
+    /// As [`run`](Self::run), operation by operation up to the first at fault, if there is one.
+    fn watch(&mut self, batch: &Batch) -> Result<Option<String>> {
+        let count = batch.items.len();
+        self.prepare(count)?;
+        let rate = Array::scalar(self.learning_rate(self.standing.step));
+        self.runner
+            .run_to_fault("training", count, &inputs(batch, &rate))
+    }
+
+    /// Validates, keeps the weights if they are the best so far, writes the checkpoint.
+    fn finish_epoch(&mut self) -> Result<()> {
+        let weights = self.weights()?;
+        let outcomes = match self.validate() {
+            Err(e) if e.is_stopped() => {
+                self.save(weights)?;
+                return Err(self.stopped());
+            }
+            outcomes => outcomes?,
+        };
+        let row = self.row(&outcomes)?;
+        let best = self.standing.best_epoch.checked_sub(1);
+        let is_better = best.is_none_or(|best| {
+            let key = |row: &EpochRow| (row.validation_macro_f1, -row.validation_loss);
+            key(&row) > key(&self.standing.rows[best])
+        });
         self.standing.rows.push(row);
         self.standing.epoch += 1;
         self.standing.step_in_epoch = 0;
         self.standing.sums = [0.0; 6];
-        self.standing.is_finished = self.standing.epoch == self.config.train.epochs;
-        let weights = self.weights()?;
-        if is_better {
-            self.standing.best_epoch = self.standing.epoch;
-            self.folder
-                .save_best(&weights, self.config, self.standing.epoch)?;
-        }
+        self.standing.is_finished = self.standing.epoch == self.task.config.train.epochs;
+        let model = weights.without_optimizer();
         self.progress.note(&format!(
             "epoch {:>3}  loss {:.4}  validation: accuracy {:.4}, macro F1 {:.4}{}  weights {}",
             row.epoch,
@@ -260,12 +364,42 @@ impl Fit<'_> {
             row.validation_accuracy,
             row.validation_macro_f1,
             if is_better { " *" } else { "  " },
-            weights.digest(),
+            model.digest(),
         ));
-        self.folder.save_last(weights, &self.standing)
+        if is_better {
+            self.standing.best_epoch = self.standing.epoch;
+            self.best = Some(model);
+        }
+        self.save(weights)?;
+        let Task { images, folder, .. } = self.task;
+        folder
+            .publish(&self.standing, self.best.as_ref(), images)
+            .map_err(advise)
     }
 
-    fn row(&self, learning_rate: f64, steps: usize, outcomes: &[Outcome]) -> Result<EpochRow> {
+    fn validate(&mut self) -> Result<Vec<Outcome>> {
+        let Task {
+            config,
+            images,
+            options,
+            ..
+        } = self.task;
+        let items = &self.validation;
+        self.progress
+            .begin("validation", "images", items.len() as u64);
+        let outcomes = study::outcomes(
+            self.runner,
+            config,
+            images,
+            items,
+            options.threads,
+            self.progress,
+        );
+        self.progress.end();
+        outcomes
+    }
+
+    fn row(&self, outcomes: &[Outcome]) -> Result<EpochRow> {
         let confusion = confusion(outcomes)?;
         let [
             loss_heavy,
@@ -274,11 +408,14 @@ impl Fit<'_> {
             loss_inter,
             loss_total,
             gradient_norm,
-        ] = self.standing.sums.map(|sum| sum / steps as f64);
+        ] = self
+            .standing
+            .sums
+            .map(|sum| sum / self.steps_per_epoch() as f64);
         Ok(EpochRow {
             epoch: self.standing.epoch + 1,
             step: self.standing.step,
-            learning_rate,
+            learning_rate: self.learning_rate(self.standing.step.saturating_sub(1)),
             loss_heavy,
             loss_light,
             loss_inner,
@@ -293,15 +430,44 @@ impl Fit<'_> {
         })
     }
 
+    /// The present weights, all finite.
     fn weights(&mut self) -> Result<Weights> {
-        let graph = self.prepare(self.config.train.batch.min(self.train.len()))?;
-        self.runner.weights(&graph)
+        let graph = self.prepare(self.task.config.train.batch.min(self.train.len()))?;
+        let weights = self.runner.weights(&graph)?;
+        match weights.first_not_finite() {
+            None => Ok(weights),
+            Some(name) => {
+                let what = format!("{name} holds numbers that are not finite");
+                Err(self.fault(&what, 1, self.standing.step)?)
+            }
+        }
     }
 
-    fn save(&mut self) -> Result<()> {
-        let weights = self.weights()?;
-        self.folder.save_last(weights, &self.standing)
+    fn save(&mut self, weights: Weights) -> Result<()> {
+        let checkpoint = Checkpoint {
+            weights,
+            best: self.best.clone(),
+            standing: self.standing.clone(),
+        };
+        let checkpoints = self.task.folder.checkpoints();
+        checkpoints
+            .save(self.standing.step, checkpoint)
+            .map_err(advise)
     }
+}
+
+/// What to do where a file cannot be written.
+fn advise(e: Error) -> Error {
+    e.at("the checkpoint before is still good: free the disk, then continue with --resume")
+}
+
+fn inputs<'a>(batch: &'a Batch, learning_rate: &'a Array) -> [(&'static str, &'a Array); 4] {
+    [
+        ("x", &batch.x),
+        ("heavy", &batch.heavy),
+        ("light", &batch.light),
+        ("learning_rate", learning_rate),
+    ]
 }
 
 /// What is watched in every step, in the order of [`Standing::sums`].

@@ -1,6 +1,7 @@
 //! The images of a data folder, split, and made into batches by worker threads ahead of the step.
 
 use super::config::Config;
+use super::manifest::Manifest;
 use crate::array::Array;
 use crate::data::augment::Augment;
 use crate::data::gel_table::{CLASSES, GelTable, Record};
@@ -54,6 +55,8 @@ pub struct Images {
     test: Vec<usize>,
     /// SHA-256 of the files and labels, whatever their order.
     pub digest: String,
+    /// What is trained on, file by file and in order.
+    pub manifest: Manifest,
     size: usize,
     cache: Arc<Vec<OnceLock<Planes>>>,
 }
@@ -78,7 +81,7 @@ impl Images {
     /// The folder has problems; the first and their count.
     pub fn open(folder: &Path, config: &Config) -> Result<Self> {
         let table = GelTable::read(folder)?;
-        let digest = table.digest()?;
+        let fingerprints = table.fingerprints()?;
         let seed = config.train.seed;
         let (kept, test) = match &table.split {
             Some(given) => (given.train.clone().collect(), given.test.clone().collect()),
@@ -98,15 +101,25 @@ impl Images {
             "validation",
         )?;
         let size = config.model.size;
+        let manifest = Manifest::new(
+            &table.records,
+            &fingerprints,
+            [
+                (&train, Part::Train),
+                (&validation, Part::Validation),
+                (&test, Part::Test),
+            ],
+        );
         let affordable = table.records.len() * 3 * size * size * size_of::<f32>() <= CACHE_BYTES;
         let cached = if affordable { table.records.len() } else { 0 };
         let cache = Arc::new((0..cached).map(|_| OnceLock::new()).collect());
         Ok(Self {
+            digest: table.digest(&fingerprints),
+            manifest,
             records: Arc::new(table.records),
             train,
             validation,
             test,
-            digest,
             size,
             cache,
         })

@@ -15,7 +15,7 @@ pub struct Estimate {
 }
 
 /// One row of `metrics.csv`: an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// The epoch, from 1.
     pub epoch: usize,

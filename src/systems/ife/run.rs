@@ -1,26 +1,45 @@
-//! A run folder: where its files are, and what its checkpoints hold.
+//! A run folder: where its files are, who may write them, and how far its training has come.
+//!
+//! ```text
+//! config.toml                              everything resolved
+//! data.csv                                 what it is trained on, file by file
+//! metrics.csv                              a row for each finished epoch
+//! report.html                              the last to be written
+//! checkpoint/step-00000120.safetensors     everything needed to go on; the last two are kept
+//! checkpoint/best.safetensors              the weights of the best epoch
+//! checkpoint/familiarity.safetensors       what training images look like
+//! checkpoint/lock                          empty; locked by the process that trains
+//! ```
 
 use super::config::{Config, Preset};
-use super::images::NORMALISATION;
+use super::images::{Images, NORMALISATION, Part};
 use super::result::{EpochRow, HEAVY_NAMES, LIGHT_NAMES};
 use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
-use crate::train::{Weights, write_whole};
+use crate::train::{Checkpoints, Files, Weights};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A run folder.
 #[derive(Clone, Debug)]
-pub struct RunFolder(PathBuf);
+pub struct RunFolder {
+    path: PathBuf,
+    files: Files,
+    /// Held as long as a clone of this lives, where it was opened for writing.
+    _lock: Option<Arc<File>>,
+}
 
-/// How far a training has come: all that is needed, beside the weights, to go on as if nothing had happened.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// How far a training has come: all that is needed, beside the weights, to go on as if nothing had happened. The keys of
+/// all generators follow from it: seed, epoch, and the position in the epoch's order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Steps done.
     pub step: usize,
     /// Epochs done.
     pub epoch: usize,
-    /// Steps done in the present epoch.
+    /// Steps done in the present epoch: the position in its order, in batches.
     pub step_in_epoch: usize,
     /// Sums over the present epoch's steps: five loss terms and the gradient norm.
     pub sums: [f64; 6],
@@ -30,30 +49,66 @@ pub struct Standing {
     pub best_epoch: usize,
     /// True when the last epoch is done.
     pub is_finished: bool,
-    /// Digest of the data that is trained on.
+    /// What the training is to be.
+    pub config: Config,
+    /// Digest of the manifest of the data that is trained on.
     pub data: String,
-    /// Counts of the nine classes in the training part.
-    pub training_counts: Vec<u64>,
+    /// The devices that trained, each with the number of steps done before it came.
+    pub devices: Vec<(usize, String)>,
+}
+
+impl Standing {
+    /// Before the first step.
+    pub fn first(config: &Config, images: &Images) -> Self {
+        Self {
+            step: 0,
+            epoch: 0,
+            step_in_epoch: 0,
+            sums: [0.0; 6],
+            rows: Vec::new(),
+            best_epoch: 0,
+            is_finished: false,
+            config: config.clone(),
+            data: images.manifest.digest(),
+            devices: Vec::new(),
+        }
+    }
 }
 
 impl RunFolder {
-    /// The folder at a path, made if it is missing.
+    /// The folder at a path, made if it is missing, for this process to write: what a killed one has left half-written is
+    /// removed.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn create(path: &Path) -> Result<Self> {
-        let folder = Self(path.to_path_buf());
-        std::fs::create_dir_all(folder.0.join("checkpoint"))
-            .map_err(|e| Error::input(format!("cannot make the folder {}: {e}", path.display())))?;
-        Ok(folder)
+    /// It cannot be made, or another process writes it.
+    pub fn create(path: &Path, files: Files) -> Result<Self> {
+        let checkpoints = path.join("checkpoint");
+        files.make_folder(&checkpoints)?;
+        let lock = files.lock(&checkpoints.join("lock"))?.ok_or_else(|| {
+            Error::input(format!(
+                "another process trains in {}; wait until it ends, or stop it",
+                path.display()
+            ))
+        })?;
+        files.sweep(path)?;
+        files.sweep(&checkpoints)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            files,
+            _lock: Some(Arc::new(lock)),
+        })
     }
 
-    /// An existing run.
+    /// An existing run, to be read.
     ///
     /// # Errors
     /// There is no run at this path.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Self(path.to_path_buf());
+        let folder = Self {
+            path: path.to_path_buf(),
+            files: Files::default(),
+            _lock: None,
+        };
         if folder.config_path().is_file() {
             return Ok(folder);
         }
@@ -66,35 +121,49 @@ impl RunFolder {
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// What to say to someone who wants to start a run here, where one is.
+    pub fn taken(&self) -> Error {
+        let advice = "continue it with --resume, or train in a new folder";
+        Error::input(format!(
+            "{} holds a run already; {advice}",
+            self.path.display()
+        ))
     }
 
     fn config_path(&self) -> PathBuf {
-        self.0.join("config.toml")
+        self.path.join("config.toml")
     }
 
-    fn last_path(&self) -> PathBuf {
-        self.0.join("checkpoint/last.safetensors")
+    fn manifest_path(&self) -> PathBuf {
+        self.path.join("data.csv")
     }
 
     /// Where the weights of the best epoch are.
     pub fn best_path(&self) -> PathBuf {
-        self.0.join("checkpoint/best.safetensors")
+        self.path.join("checkpoint/best.safetensors")
     }
 
     /// Where it is kept what training images look like.
     pub fn familiarity_path(&self) -> PathBuf {
-        self.0.join("checkpoint/familiarity.safetensors")
+        self.path.join("checkpoint/familiarity.safetensors")
     }
 
     /// Where the report is.
     pub fn report_path(&self) -> PathBuf {
-        self.0.join("report.html")
+        self.path.join("report.html")
     }
 
-    /// True if the run has got as far as a checkpoint.
-    pub fn has_checkpoint(&self) -> bool {
-        self.last_path().is_file()
+    /// The file layer that writes this folder.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.files.clone(), self.path.join("checkpoint"))
     }
 
     /// Reads the configuration.
@@ -103,87 +172,109 @@ impl RunFolder {
     /// It is missing or damaged.
     pub fn config(&self) -> Result<Config> {
         let path = self.config_path();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
+        let text = String::from_utf8(self.files.read(&path)?)
+            .map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
         Config::read(&text, &Preset::Paper.config()).map_err(|e| e.within(path.display()))
     }
 
-    /// Writes the configuration.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save_config(&self, config: &Config) -> Result<()> {
-        write_whole(&self.config_path(), config.to_toml()?.as_bytes())
-    }
-
-    /// Writes weights (optimiser included) and standing, and `metrics.csv` from it.
+    /// Writes what a training is to be: `config.toml` and `data.csv`, where they are not so yet.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn save_last(&self, mut weights: Weights, standing: &Standing) -> Result<()> {
-        let value = serde_json::to_value(standing)
-            .map_err(|e| Error::checkpoint(format!("the standing: {e}")))?;
-        weights.metadata.insert("standing".into(), value);
-        weights.save(&self.last_path())?;
-        write_whole(&self.0.join("metrics.csv"), &rows_as_csv(&standing.rows)?)
+    pub fn state_purpose(&self, config: &Config, images: &Images) -> Result<()> {
+        let manifest = images.manifest.text().as_bytes();
+        self.files.restore(&self.manifest_path(), manifest)?;
+        self.files
+            .restore(&self.config_path(), config.to_toml()?.as_bytes())
     }
 
-    /// The last checkpoint.
+    /// That configuration and data are those of the standing.
     ///
     /// # Errors
-    /// It is missing or damaged.
-    pub fn load_last(&self) -> Result<(Weights, Standing)> {
-        let weights = Weights::load(&self.last_path())?;
-        let standing = weights
-            .entry("standing")
-            .map_err(|e| e.within(self.last_path().display()))?;
-        Ok((weights, standing))
+    /// One sentence that says what changed.
+    pub fn expect_unchanged(
+        &self,
+        standing: &Standing,
+        config: &Config,
+        images: &Images,
+    ) -> Result<()> {
+        config.expect_unchanged(&standing.config)?;
+        if images.manifest.digest() == standing.data {
+            return Ok(());
+        }
+        let was = self.files.read(&self.manifest_path()).unwrap_or_default();
+        Err(Error::input(format!(
+            "the data is not what this run was trained on: {}; bring it back, or train in a new folder",
+            images.manifest.changes_since(&was, &standing.data)
+        )))
     }
 
-    /// Writes the weights of the best epoch, with all that is needed to use them elsewhere.
+    /// Writes what follows from a standing, where it is not so yet: `metrics.csv`, and the weights of the best epoch with
+    /// all that is needed to use them elsewhere.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn save_best(&self, weights: &Weights, config: &Config, epoch: usize) -> Result<()> {
-        let mut weights = weights.without_optimizer();
-        let classes: Vec<&str> = CLASSES.iter().map(|(name, _, _)| *name).collect();
-        let size = config.model.size;
-        weights.metadata = [
-            ("system".to_string(), "ife".into()),
-            ("epoch".to_string(), epoch.into()),
-            ("labels".to_string(), serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES })),
-            ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std })),
-            ("model".to_string(), serde_json::to_value(&config.model).unwrap_or_default()),
-        ]
-        .into_iter()
-        .collect();
-        weights.save(&self.best_path())
+    /// A file cannot be written.
+    pub fn publish(
+        &self,
+        standing: &Standing,
+        best: Option<&Weights>,
+        images: &Images,
+    ) -> Result<()> {
+        if let Some(best) = best {
+            let mut best = best.clone();
+            let classes: Vec<&str> = CLASSES.iter().map(|(name, _, _)| *name).collect();
+            let model = &standing.config.model;
+            let size = model.size;
+            best.metadata = [
+                ("system".to_string(), "ife".into()),
+                ("epoch".to_string(), standing.best_epoch.into()),
+                ("labels".to_string(), serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES })),
+                ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std })),
+                ("model".to_string(), serde_json::to_value(model).unwrap_or_default()),
+                ("training_counts".to_string(), images.class_counts(Part::Train).as_slice().into()),
+            ]
+            .into_iter()
+            .collect();
+            self.files.restore(&self.best_path(), &best.to_bytes()?)?;
+        }
+        self.files
+            .restore(&self.path.join("metrics.csv"), &as_csv(&standing.rows)?)
     }
 
-    /// The weights of the best epoch.
+    /// The weights of the best epoch. Their metadata has the entry `training_counts`, the images of each class that they
+    /// were trained on.
     ///
     /// # Errors
     /// They are missing or damaged.
     pub fn load_best(&self) -> Result<Weights> {
-        if !self.best_path().is_file() {
+        let path = self.best_path();
+        if !path.is_file() {
             let advice =
                 "let the training reach the end of its first epoch (`axenic train … --resume`)";
             return Err(Error::input(format!(
                 "{} has no trained weights yet; {advice}",
-                self.0.display()
+                self.path.display()
             )));
         }
-        Weights::load(&self.best_path())
+        Weights::load(&path)
     }
 }
 
-fn rows_as_csv(rows: &[EpochRow]) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let failed = |e: csv::Error| Error::input(format!("metrics.csv: {e}"));
-    rows.iter()
-        .try_for_each(|row| writer.serialize(row))
-        .map_err(failed)?;
-    writer
-        .into_inner()
-        .map_err(|e| Error::input(format!("metrics.csv: {e}")))
+/// The rows below their head, which is there even if no row is.
+fn as_csv(rows: &[EpochRow]) -> Result<Vec<u8>> {
+    let table = |rows: &[EpochRow]| {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let failed = |e: String| Error::input(format!("metrics.csv: {e}"));
+        rows.iter()
+            .try_for_each(|row| writer.serialize(row))
+            .map_err(|e| failed(e.to_string()))?;
+        writer.into_inner().map_err(|e| failed(e.to_string()))
+    };
+    if !rows.is_empty() {
+        return table(rows);
+    }
+    let mut head = table(&[EpochRow::default()])?;
+    let end = head.iter().position(|&byte| byte == b'\n');
+    head.truncate(end.map_or(0, |end| end + 1));
+    Ok(head)
 }

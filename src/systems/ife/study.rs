@@ -41,6 +41,15 @@ pub fn read(runner: &mut Runner, config: &Config, x: &Array) -> Result<Vec<Readi
     let batch = x.shape()[0];
     prepare(runner, &config.model, batch)?;
     let values = runner.run("inference", batch, &[("x", x)])?;
+    for task in TASKS {
+        if !values.get(&format!("y.{task}"))?.is_finite() {
+            let fault = runner.run_to_fault("inference", batch, &[("x", x)])?;
+            let first = fault.unwrap_or_else(|| "none when it is repeated".to_string());
+            return Err(Error::input(format!(
+                "the network's outputs are not finite numbers; the first operation that gives such: {first}"
+            )));
+        }
+    }
     (0..batch)
         .map(|i| reading(&values, i, config.train.decoding))
         .collect()
@@ -49,11 +58,6 @@ pub fn read(runner: &mut Runner, config: &Config, x: &Array) -> Result<Vec<Readi
 fn reading(values: &Values, i: usize, decoding: Decoding) -> Result<Reading> {
     let heavy = row(values, "y.heavy", i)?;
     let light = row(values, "y.light", i)?;
-    if heavy.iter().chain(&light).any(|x| !x.is_finite()) {
-        return Err(Error::input(
-            "the network's outputs are not finite numbers: its weights are damaged",
-        ));
-    }
     let logits = |values: &[f64]| Error::shape(format!("{} logits", values.len()));
     let decoded = decode(
         heavy.as_slice().try_into().map_err(|_| logits(&heavy))?,
@@ -88,7 +92,7 @@ fn row(values: &Values, name: &str, i: usize) -> Result<Vec<f64>> {
 /// Reads some of the images, in their order, without augmentation.
 ///
 /// # Errors
-/// An image cannot be read, or the executor fails.
+/// An image cannot be read, the executor fails, or the work was asked to stop.
 pub fn read_images(
     runner: &mut Runner,
     config: &Config,
@@ -102,6 +106,11 @@ pub fn read_images(
         let Batch { x, items, .. } = padded(batch?, config.model.size)?;
         readings.extend(read(runner, config, &x)?.into_iter().take(items.len()));
         progress.advance(items.len() as u64);
+        if progress.should_stop() {
+            return Err(Error::stopped(
+                "stopped; everything learnt is saved, --resume continues",
+            ));
+        }
     }
     Ok(readings)
 }

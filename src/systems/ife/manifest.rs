@@ -1,0 +1,144 @@
+//! What a run is trained on, file by file: `data.csv` in its folder.
+//!
+//! Columns `part,image,class,heavy,light,sha256`, a row for each image in the order of the label tables. Order and names
+//! count: they decide the split, the order of an epoch and the augmentation. So a run goes on only where the manifest is
+//! the same to the last byte, and where it is not, the two tell what changed.
+
+use super::images::Part;
+use crate::data::gel_table::Record;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+const HEAD: &str = "part,image,class,heavy,light,sha256\n";
+
+/// A manifest as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest(String);
+
+impl Manifest {
+    /// The manifest of records with the digests of their files; `parts` says which record is in which part.
+    pub fn new(
+        records: &[Record],
+        fingerprints: &[String],
+        parts: [(&Vec<usize>, Part); 3],
+    ) -> Self {
+        let mut part_of = vec![Part::All; records.len()];
+        for (items, part) in parts {
+            items.iter().for_each(|&item| part_of[item] = part);
+        }
+        let rows = records.iter().zip(fingerprints).zip(part_of);
+        let row = |((record, fingerprint), part): ((&Record, &String), Part)| {
+            let Record {
+                id,
+                class,
+                heavy,
+                light,
+                ..
+            } = record;
+            // A name in quotes, its own quotes doubled, may hold commas.
+            let image = id.replace('"', "\"\"");
+            format!(
+                "{},\"{image}\",{class},{heavy},{light},{fingerprint}\n",
+                part.name()
+            )
+        };
+        Self(HEAD.to_string() + &rows.map(row).collect::<String>())
+    }
+
+    /// The text of `data.csv`.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// SHA-256 of the text in hexadecimal.
+    pub fn digest(&self) -> String {
+        digest(self.0.as_bytes())
+    }
+
+    /// What changed since the manifest `was` with this digest was written; `was` may be damaged.
+    pub fn changes_since(&self, was: &[u8], was_digest: &str) -> String {
+        let Some(was) = std::str::from_utf8(was)
+            .ok()
+            .filter(|was| digest(was.as_bytes()) == was_digest)
+        else {
+            return "its images, labels or their order changed".to_string();
+        };
+        let (old, new) = (rows(was), rows(&self.0));
+        let changed = |(image, row): (&&str, &(&str, &str))| match new.get(image) {
+            None => Some(format!("{image} is missing")),
+            Some(now) if now.1 != row.1 => Some(format!("{image} has other content or labels")),
+            Some(now) if now.0 != row.0 => Some(format!("{image} is in another part")),
+            Some(_) => None,
+        };
+        let added = new.keys().filter(|image| !old.contains_key(*image));
+        let mut changes: Vec<String> = old.iter().filter_map(changed).collect();
+        changes.extend(added.map(|image| format!("{image} is new")));
+        match changes.as_slice() {
+            [] => "the order of its images changed".to_string(),
+            [only] => only.clone(),
+            [first, rest @ ..] => format!("{first}, and {} more differ", rest.len()),
+        }
+    }
+}
+
+/// Part, and labels with digest, by image.
+fn rows(text: &str) -> BTreeMap<&str, (&str, &str)> {
+    let row = |line| -> Option<(&str, (&str, &str))> {
+        let (part, rest): (&str, &str) = str::split_once(line, ",\"")?;
+        let (image, rest) = rest.rsplit_once("\",")?;
+        Some((image, (part, rest)))
+    };
+    text.lines().skip(1).filter_map(row).collect()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn manifest(images: &[(&str, usize, &str)]) -> Manifest {
+        let record = |(id, class, _): &(&str, usize, &str)| Record {
+            id: (*id).to_string(),
+            path: PathBuf::new(),
+            class: *class,
+            heavy: 0,
+            light: 0,
+            line: 0,
+        };
+        let records: Vec<Record> = images.iter().map(record).collect();
+        let fingerprints: Vec<String> = images.iter().map(|image| image.2.to_string()).collect();
+        let train = (0..images.len()).collect();
+        let none = Vec::new();
+        Manifest::new(
+            &records,
+            &fingerprints,
+            [
+                (&train, Part::Train),
+                (&none, Part::Validation),
+                (&none, Part::Test),
+            ],
+        )
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        let was = manifest(&[("a,\".jpg", 0, "aa"), ("b.jpg", 1, "bb")]);
+        let changes = |now: &Manifest| now.changes_since(was.text().as_bytes(), &was.digest());
+        let now = manifest(&[("a,\".jpg", 0, "ac"), ("b.jpg", 1, "bb")]);
+        assert_eq!(changes(&now), "a,\"\".jpg has other content or labels");
+        let now = manifest(&[("a,\".jpg", 2, "aa"), ("c.jpg", 1, "bb")]);
+        assert_eq!(
+            changes(&now),
+            "a,\"\".jpg has other content or labels, and 2 more differ"
+        );
+        let now = manifest(&[("b.jpg", 1, "bb"), ("a,\".jpg", 0, "aa")]);
+        assert_eq!(changes(&now), "the order of its images changed");
+        let unknown = now.changes_since(b"damaged", &was.digest());
+        assert_eq!(unknown, "its images, labels or their order changed");
+    }
+}
