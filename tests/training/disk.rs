@@ -1,6 +1,6 @@
 //! Disks that fail, and checkpoints that were damaged.
 
-use super::{Told, end_of, images, run_on, runner, stop_behind, tiny, whole};
+use super::{Told, end_of, images, run_on, run_to_end, runner, stop_behind, tiny, whole};
 use axenic::Error;
 use axenic::systems::ife::run::{RunFolder, Standing};
 use axenic::train::{Checkpoint, Disk, Files};
@@ -228,6 +228,18 @@ fn a_damaged_checkpoint_is_passed_over_and_two_are_refused() {
         told.notes
     );
     assert_eq!(&end_of(&run), whole());
+
+    // What follows from a checkpoint is mended from it.
+    for file in [
+        "checkpoint/best.safetensors",
+        "metrics.csv",
+        "config.toml",
+        "data.csv",
+    ] {
+        fs::write(run.join(file), b"damaged").expect("written");
+    }
+    assert_eq!(&run_to_end(&run, &mut runner), whole());
+
     for path in checkpoint_files(&run) {
         fs::write(&path, b"damaged").expect("written");
     }

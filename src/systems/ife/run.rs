@@ -256,7 +256,11 @@ impl RunFolder {
                 self.path.display()
             )));
         }
-        Weights::load(&path)
+        let weights = Weights::load(&path)?;
+        // Without its metadata a file has no digest either.
+        let system: Result<String> = weights.entry("system");
+        system.map_err(|e| e.within(path.display()))?;
+        Ok(weights)
     }
 }
 

@@ -26,9 +26,8 @@ pub fn train(
     };
     progress.end();
     let Some(spare) = spare else {
-        return Err(failed.at(
-            "--resume goes on from the last checkpoint, --on-device-loss cpu does so by itself",
-        ));
+        let advice = "--resume goes on from the last checkpoint; with --on-device-loss cpu a gpu's failure does not end a run";
+        return Err(failed.at(advice));
     };
     *runner = spare()?;
     progress.note(&format!("{failed}; going on with {}", runner.description()));
