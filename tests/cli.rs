@@ -1,4 +1,5 @@
 //! The program from the outside: commands, files, exit codes, and sentences instead of panics.
+#![cfg(feature = "cli")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
