@@ -147,15 +147,16 @@ impl RunFolder {
     pub fn save_best(&self, weights: &Weights, config: &Config, epoch: usize) -> Result<()> {
         let mut weights = weights.without_optimizer();
         let classes: Vec<&str> = CLASSES.iter().map(|(name, _, _)| *name).collect();
-        let size = config.model.size;
         weights.metadata = [
             ("system".to_string(), "ife".into()),
             ("epoch".to_string(), epoch.into()),
-            ("labels".to_string(), serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES })),
-            ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std })),
-            ("model".to_string(), serde_json::to_value(&config.model).unwrap_or_default()),
+            (
+                "labels".to_string(),
+                serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES }),
+            ),
         ]
         .into_iter()
+        .chain(what_weights_depend_on(config))
         .collect();
         weights.save(&self.best_path())
     }
@@ -175,6 +176,46 @@ impl RunFolder {
         }
         Weights::load(&self.best_path())
     }
+}
+
+/// The entries of the metadata without which the weights mean nothing.
+fn what_weights_depend_on(config: &Config) -> [(String, serde_json::Value); 2] {
+    let size = config.model.size;
+    [
+        (
+            "preprocessing".to_string(),
+            serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std }),
+        ),
+        (
+            "model".to_string(),
+            serde_json::to_value(&config.model).unwrap_or_default(),
+        ),
+    ]
+}
+
+/// That weights were trained for the network and the preprocessing of a configuration. Their shapes alone do not tell.
+///
+/// # Errors
+/// One sentence that lists every difference.
+pub fn expect_trained_for(config: &Config, weights: &Weights) -> Result<()> {
+    let mut differences = Vec::new();
+    for (entry, expected) in what_weights_depend_on(config) {
+        let stated = weights.metadata.get(&entry);
+        for (name, expected) in expected.as_object().into_iter().flatten() {
+            match stated.and_then(|stated| stated.get(name)) {
+                Some(own) if own == expected => {}
+                Some(own) => differences.push(format!("{entry}.{name} is {own}, not {expected}")),
+                None => differences.push(format!("{entry}.{name} is not stated")),
+            }
+        }
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::checkpoint(format!(
+        "the weights were not trained with this configuration: {}; bring its config.toml back",
+        differences.join(", ")
+    )))
 }
 
 fn rows_as_csv(rows: &[EpochRow]) -> Result<Vec<u8>> {
