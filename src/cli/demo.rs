@@ -1,6 +1,7 @@
 //! `axenic demo`: the main job on the embedded default, from nothing to a report.
 
-use super::compute::Compute;
+use super::compute::{Compute, seeds};
+use super::synth::render;
 use super::train::train_and_report;
 use super::{Outcome, show};
 use crate::error::{Error, Result};
@@ -8,9 +9,8 @@ use crate::systems::ife::config::Preset;
 use crate::systems::ife::fit::FitOptions;
 use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
-use crate::systems::ife::synth::{Balance, write_dataset};
-use crate::train::Progress as _;
-use std::path::{Path, PathBuf};
+use crate::systems::ife::synth::Balance;
+use std::path::PathBuf;
 
 /// Renders synthetic gels, trains the IFE system on them, evaluates and explains it, and writes a run folder with
 /// report.html. Under four minutes on two cores without a GPU.
@@ -25,8 +25,11 @@ pub(super) struct Demo {
     #[arg(long, default_value_t = GELS)]
     count: usize,
     /// Where all chance comes from
-    #[arg(long, default_value_t = SEED)]
+    #[arg(long, default_value_t = SEED, value_parser = seeds())]
     seed: u64,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -40,6 +43,7 @@ impl Default for Demo {
             out: None,
             count: GELS,
             seed: SEED,
+            json: false,
             compute: Compute::default(),
         }
     }
@@ -58,21 +62,23 @@ impl Demo {
             Some(path) => path.clone(),
             None => free_folder(),
         };
-        let folder = RunFolder::create(&path)?;
-        let gels = path.join("gels");
-        render(&gels, self.count, self.seed)?;
         let config = Preset::Demo
             .config()
             .with(&format!("train.seed={}", self.seed))?;
+        let folder = RunFolder::create(&path)?;
+        let gels = path.join("gels");
+        let threads = self.compute.threads;
+        render(&gels, self.count, Balance::Even, self.seed, threads)?;
         folder.save_config(&config)?;
         let images = Images::open(&gels, &config)?;
         let options = FitOptions {
-            threads: self.compute.threads,
+            threads,
             checkpoint_every: None,
             resume: false,
         };
-        let outcome = train_and_report(&folder, &config, &images, options, &self.compute)?;
-        if outcome == Outcome::Done {
+        let (compute, json) = (&self.compute, self.json);
+        let outcome = train_and_report(&folder, &config, &images, options, compute, json)?;
+        if outcome == Outcome::Done && !json {
             let (run, gel) = (path.display(), gels.join("data/1.jpg"));
             show::result(&format!(
                 "next: axenic predict {run} {0}\n      axenic explain {run} {0} --out {run}/explained\n",
@@ -95,16 +101,4 @@ fn free_folder() -> PathBuf {
         .into_iter()
         .find(|path| !path.exists())
         .unwrap_or_default()
-}
-
-fn render(gels: &Path, count: usize, seed: u64) -> Result<()> {
-    let mut progress = show::Shown::default();
-    progress.begin("rendering synthetic gels", "gels", count as u64);
-    let mut shown = 0;
-    let written = write_dataset(gels, count, Balance::Even, seed, &mut |done| {
-        progress.advance((done - shown) as u64);
-        shown = done;
-    });
-    progress.end();
-    written
 }

@@ -1,6 +1,6 @@
 //! `axenic train`: a whole training, into a run folder.
 
-use super::compute::Compute;
+use super::compute::{Compute, seeds};
 use super::{Outcome, System, show};
 use crate::error::{Error, Result};
 use crate::report;
@@ -8,8 +8,10 @@ use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::finish::finish;
 use crate::systems::ife::fit::{FitOptions, fit};
 use crate::systems::ife::images::Images;
+use crate::systems::ife::result::Evaluation;
 use crate::systems::ife::run::RunFolder;
 use crate::train::write_whole;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Trains a system on a folder of labelled images.
@@ -28,8 +30,8 @@ pub(super) struct Train {
     /// The run folder to write
     #[arg(long)]
     out: PathBuf,
-    /// The configuration to start from: paper, released or demo
-    #[arg(long, value_parser = ["paper", "released", "demo"])]
+    /// The configuration to start from; paper without it
+    #[arg(long, value_parser = Preset::NAMED.map(|(name, _)| name))]
     preset: Option<String>,
     /// A configuration file; what it leaves out comes from the preset
     #[arg(long)]
@@ -38,7 +40,7 @@ pub(super) struct Train {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Where all chance comes from (the same as --set seed=N)
-    #[arg(long)]
+    #[arg(long, value_parser = seeds())]
     seed: Option<u64>,
     /// A checkpoint every so many steps, beside the one at the end of every epoch
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -46,6 +48,9 @@ pub(super) struct Train {
     /// Go on where the run in the folder stopped
     #[arg(long)]
     resume: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -70,7 +75,7 @@ impl Train {
             resume: self.resume,
         };
         show::stop_gently_on_interrupt()?;
-        train_and_report(&folder, &config, &images, options, &self.compute)
+        train_and_report(&folder, &config, &images, options, &self.compute, self.json)
     }
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
@@ -125,6 +130,7 @@ pub(super) fn train_and_report(
     images: &Images,
     options: FitOptions,
     compute: &Compute,
+    json: bool,
 ) -> Result<Outcome> {
     let mut progress = show::Shown::default();
     if options.resume
@@ -137,6 +143,9 @@ pub(super) fn train_and_report(
             folder.path().display()
         ));
         return Ok(Outcome::Done);
+    }
+    if let Some(remark) = config.remark() {
+        show::note(&remark);
     }
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
@@ -159,14 +168,37 @@ pub(super) fn train_and_report(
         &mut progress,
     )?;
     write_whole(&folder.report_path(), report::run_html(&report)?.as_bytes())?;
-    for evaluation in &report.evaluations {
-        show::result(&report::evaluation_text(evaluation))?;
-    }
-    let weights = folder.load_best()?.digest();
-    show::result(&format!(
-        "\nbest epoch {}, weights {weights}\n",
-        report.best_epoch
-    ))?;
-    show::result(&format!("report: {}\n", folder.report_path().display()))?;
+    let trained = Trained {
+        best_epoch: report.best_epoch,
+        weights_sha256: folder.load_best()?.digest(),
+        evaluations: report.evaluations,
+        report: folder.report_path().display().to_string(),
+    };
+    trained.show(json)?;
     Ok(Outcome::Done)
+}
+
+/// What a training prints when it is done.
+#[derive(Serialize)]
+struct Trained {
+    best_epoch: usize,
+    weights_sha256: String,
+    evaluations: Vec<Evaluation>,
+    report: String,
+}
+
+impl Trained {
+    fn show(&self, json: bool) -> Result<()> {
+        if json {
+            return show::json(self);
+        }
+        for evaluation in &self.evaluations {
+            show::result(&report::evaluation_text(evaluation))?;
+        }
+        let (epoch, weights) = (self.best_epoch, &self.weights_sha256);
+        show::result(&format!(
+            "\nbest epoch {epoch}, weights {weights}\nreport: {}\n",
+            self.report
+        ))
+    }
 }

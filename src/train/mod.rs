@@ -7,7 +7,7 @@ mod sgd;
 mod weights;
 mod write;
 
-pub use progress::{Progress, Silent};
+pub use progress::Progress;
 pub use runner::{Runner, Values};
 pub use schedule::WarmupCosine;
 pub use sgd::{Sgd, record_sgd};

@@ -15,13 +15,3 @@ pub trait Progress {
         false
     }
 }
-
-/// Hears and says nothing.
-pub struct Silent;
-
-impl Progress for Silent {
-    fn begin(&mut self, _what: &str, _unit: &'static str, _total: u64) {}
-    fn advance(&mut self, _units: u64) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _text: &str) {}
-}
