@@ -80,6 +80,14 @@ impl Look {
             Over::Largest => terms.fold(0.0, larger),
         }
     }
+
+    /// The distance over the limit. No distance is within every limit, that of numbers which never change included.
+    fn strangeness(&self, row: &[f64]) -> f64 {
+        match (self.distance(row), self.limit) {
+            (0.0, 0.0) => 0.0,
+            (distance, limit) => distance / limit,
+        }
+    }
 }
 
 /// What training images look like.
@@ -113,10 +121,9 @@ impl Familiarity {
 
     /// How far off an image is: above 1 it does not look like the training images, nor does it if this is NaN.
     pub fn strangeness(&self, image: &Appearance) -> f64 {
-        let features = self.features.distance(&image.features) / self.features.limit;
         larger(
-            features,
-            self.picture.distance(&image.picture) / self.picture.limit,
+            self.features.strangeness(&image.features),
+            self.picture.strangeness(&image.picture),
         )
     }
 
