@@ -51,7 +51,9 @@
 //! | [`conformance`] | is an executor right? | ops, autodiff, plan, exec |
 //! | `cli` | the program | everything; nobody imports it |
 //!
-//! `tests/layering.rs` checks the table. `workers` (the host's cores, as operations see them) and `product` (the f32
+//! `tests/layering.rs` checks the table, and that devices, threads and files stay in few places. Files are read and written
+//! in `data`, `train` and `cli`, and by two files of a system that are about files: the one that lays out its run folder,
+//! and the one that writes its synthetic data set. Reports are text until `cli` writes them. `workers` (the host's cores, as operations see them) and `product` (the f32
 //! matrix product) stand among the basics because the rooms' fast host versions need them: rooms state how their work is
 //! cut, and never start a thread.
 //!

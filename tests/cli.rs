@@ -1,4 +1,8 @@
 //! The program from the outside: commands, files, exit codes, and sentences instead of panics.
+#![cfg(feature = "cli")]
+
+#[path = "cli/runs.rs"]
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -40,8 +44,12 @@ fn failed(arguments: &[&str], code: i32, word: &str) -> String {
     error
 }
 
+/// Runs a command that must print JSON, and gives it.
+fn json(arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&done(arguments)).expect("JSON")
+}
+
 struct Place {
-    _folder: tempfile::TempDir,
     gels: PathBuf,
     run: PathBuf,
     root: PathBuf,
@@ -51,8 +59,12 @@ struct Place {
 fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = folder.path().to_path_buf();
+        // Among the build's own files: nothing that lives as long as the program is ever dropped.
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+        if root.exists() {
+            std::fs::remove_dir_all(&root).expect("what was left is removed");
+        }
+        std::fs::create_dir_all(&root).expect("a folder");
         let (gels, run) = (root.join("gels"), root.join("run"));
         done(&[
             "synth",
@@ -67,7 +79,8 @@ fn place() -> &'static Place {
             "4",
         ]);
         let settings = [
-            "--set", "size=32", "--set", "width=4", "--set", "epochs=2", "--set", "batch=16",
+            "--set", "size=32", "--set", "width=4", "--set", "epochs=4", "--set", "batch=16",
+            "--json",
         ];
         let start = [
             "train",
@@ -81,14 +94,10 @@ fn place() -> &'static Place {
             "--device",
             "cpu",
         ];
-        let printed = done(&[&start[..], &settings[..]].concat());
-        assert!(printed.contains("report.html"), "{printed}");
-        Place {
-            _folder: folder,
-            gels,
-            run,
-            root,
-        }
+        let printed = json(&[&start[..], &settings[..]].concat());
+        assert_eq!(printed["report"], s(&run.join("report.html")));
+        assert_eq!(printed["evaluations"][1]["split"], "test");
+        Place { gels, run, root }
     })
 }
 
@@ -111,11 +120,14 @@ fn a_run_folder_holds_what_it_promises() {
     let metrics = std::fs::read_to_string(place.run.join("metrics.csv")).expect("metrics");
     assert_eq!(
         metrics.lines().count(),
-        3,
-        "a head and two epochs: {metrics}"
+        5,
+        "a head and four epochs: {metrics}"
     );
     let report = std::fs::read_to_string(place.run.join("report.html")).expect("a report");
     assert!(report.contains("<svg") && report.contains("data:image/png;base64,"));
+    for version in ["wgpu", "rustc 1."] {
+        assert!(report.contains(version), "{version}");
+    }
     let again = axenic(&[
         "train",
         "ife",
@@ -227,7 +239,14 @@ fn a_run_is_scored_and_explained() {
         "attention",
     ]);
     assert!(out.join("explain.html").is_file());
-    assert!(out.join("1-1-heavy.png").is_file() && out.join("1-1-light.png").is_file());
+    for map in [
+        "stage3-heavy",
+        "stage3-light",
+        "stage4-heavy",
+        "stage4-light",
+    ] {
+        assert!(out.join(format!("1-1-{map}.png")).is_file(), "{map}");
+    }
 }
 
 #[test]
@@ -237,11 +256,21 @@ fn totals_are_known_before_anything_runs() {
     ]);
     let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert!(json["peak_bytes"].as_u64() > json["slot_bytes"].as_u64());
+    assert_eq!(json.get("order"), None);
+    let steps: serde_json::Value = serde_json::from_str(&done(&[
+        "plan", "ife", "--size", "64", "--steps", "--json", "--device", "cpu",
+    ]))
+    .expect("JSON");
+    let order = steps["order"].as_array().expect("every step");
+    assert_eq!(steps["steps"], order.len());
+    let flops: u64 = order.iter().filter_map(|step| step["flops"].as_u64()).sum();
+    assert_eq!(steps["flops"], flops);
+    assert!(order.iter().any(|step| step["outputs"][0]["slot"].is_u64()));
     assert!(done(&["init", "ife"]).contains("learning_rate = 0.03"));
     assert!(done(&["devices"]).contains("reference"));
     let bench = [
-        "bench", "ife", "--batch", "1", "--size", "32", "--set", "width=4", "--steps", "1",
-        "--json",
+        "bench", "ife", "--batch", "1", "--size", "32", "--set", "width=4", "--steps", "2",
+        "--seed", "3", "--json",
     ];
     let json: serde_json::Value = serde_json::from_str(&done(&bench)).expect("JSON");
     for key in [
@@ -291,7 +320,7 @@ fn what_a_user_gets_wrong_is_one_sentence() {
     failed(
         &["synth", "ife", "--out", s(&place.gels), "--count", "3"],
         1,
-        "gels",
+        "not empty",
     );
     failed(&["synth", "ife", "--out", out, "--count", "0"], 1, "0");
     failed(
@@ -328,14 +357,27 @@ fn what_a_user_gets_wrong_is_one_sentence() {
     );
 }
 
+/// A copy of the trained run.
+fn copied(name: &str) -> PathBuf {
+    let place = place();
+    let copy = place.root.join(name);
+    for folder in ["", "checkpoint"] {
+        std::fs::create_dir_all(copy.join(folder)).expect("a folder");
+        for entry in std::fs::read_dir(place.run.join(folder)).expect("the run") {
+            let path = entry.expect("readable").path();
+            if path.is_file() {
+                let name = path.file_name().expect("a name");
+                std::fs::copy(&path, copy.join(folder).join(name)).expect("copied");
+            }
+        }
+    }
+    copy
+}
+
 #[test]
 fn damaged_weights_are_refused() {
     let place = place();
-    let copy = place.root.join("damaged");
-    std::fs::create_dir_all(copy.join("checkpoint")).expect("a folder");
-    for file in ["config.toml", "checkpoint/familiarity.safetensors"] {
-        std::fs::copy(place.run.join(file), copy.join(file)).expect("copied");
-    }
+    let copy = copied("damaged");
     let whole = std::fs::read(place.run.join("checkpoint/best.safetensors")).expect("weights");
     let gel = place.gels.join("data/1.jpg");
     let mut flipped = whole.clone();

@@ -35,6 +35,9 @@ pub(super) struct Bench {
     /// Steps to measure
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: u64,
+    /// Where weights and inputs come from
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
     /// One setting, as in width=16; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -96,8 +99,8 @@ impl Bench {
             }
         };
         let graph = runner.prepare("bench", batch, record)?;
-        runner.set_weights(&graph, &Weights::initial(&graph, config.train.seed)?)?;
-        let inputs = inputs(config, batch, self.infer)?;
+        runner.set_weights(&graph, &Weights::initial(&graph, self.seed)?)?;
+        let inputs = self.inputs(config, batch)?;
         let named: Vec<(&str, &Array)> =
             inputs.iter().map(|(name, array)| (*name, array)).collect();
         runner.run("bench", batch, &named)?;
@@ -107,8 +110,7 @@ impl Bench {
             runner.run("bench", batch, &named)?;
             seconds.push(begin.elapsed().as_secs_f64());
         }
-        seconds.sort_by(f64::total_cmp);
-        let median = seconds[seconds.len() / 2];
+        let median = median(&mut seconds);
         let flops = runner.flops("bench", batch);
         Ok(Measured {
             seconds_per_step: median,
@@ -118,25 +120,46 @@ impl Bench {
             device: runner.description(),
         })
     }
+
+    /// Random images and labels.
+    fn inputs(&self, config: &Config, batch: usize) -> Result<Vec<(&'static str, Array)>> {
+        let size = config.model.size;
+        let mut stream = Stream::new(self.seed, "bench", 0, 0);
+        let pixels: Vec<f32> = (0..batch * 3 * size * size)
+            .map(|_| stream.range(-1.0, 1.0) as f32)
+            .collect();
+        let mut inputs = vec![("x", Array::new([batch, 3, size, size], pixels)?)];
+        if !self.infer {
+            let mut labels = |classes| {
+                (0..batch)
+                    .map(|_| stream.below(classes) as u32)
+                    .collect::<Vec<_>>()
+            };
+            inputs.push(("heavy", Array::new([batch], labels(HEAVY_CLASSES))?));
+            inputs.push(("light", Array::new([batch], labels(LIGHT_CLASSES))?));
+            inputs.push(("learning_rate", Array::scalar(config.train.learning_rate)));
+        }
+        Ok(inputs)
+    }
 }
 
-/// Random images and labels.
-fn inputs(config: &Config, batch: usize, infer: bool) -> Result<Vec<(&'static str, Array)>> {
-    let size = config.model.size;
-    let mut stream = Stream::new(config.train.seed, "bench", 0, 0);
-    let pixels: Vec<f32> = (0..batch * 3 * size * size)
-        .map(|_| stream.range(-1.0, 1.0) as f32)
-        .collect();
-    let mut inputs = vec![("x", Array::new([batch, 3, size, size], pixels)?)];
-    if !infer {
-        let mut labels = |classes| {
-            (0..batch)
-                .map(|_| stream.below(classes) as u32)
-                .collect::<Vec<_>>()
-        };
-        inputs.push(("heavy", Array::new([batch], labels(HEAVY_CLASSES))?));
-        inputs.push(("light", Array::new([batch], labels(LIGHT_CLASSES))?));
-        inputs.push(("learning_rate", Array::scalar(config.train.learning_rate)));
+/// The middle value, or the mean of the two middle ones; NaN of none.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+    0.5 * (at(n.saturating_sub(1) / 2) + at(n / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_ones() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 8.0]), 3.0);
+        assert_eq!(median(&mut [7.0]), 7.0);
+        assert!(median(&mut []).is_nan());
     }
-    Ok(inputs)
 }

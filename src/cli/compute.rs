@@ -1,8 +1,9 @@
-//! The options of every command that computes: on what, with how many threads.
+//! What many commands share: on what to compute, with how many threads, and which seeds there are.
 
 use crate::error::Result;
 use crate::exec::{Cpu, Executor, Reference};
 use crate::train::Runner;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
 #[derive(Args, Clone, Debug, Default)]
@@ -26,6 +27,11 @@ pub(super) enum Device {
     Gpu,
     /// f64, slow, by the definitions
     Reference,
+}
+
+/// The seeds that a configuration can hold: TOML's integers are signed.
+pub(super) fn seeds() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=i64::MAX as u64)
 }
 
 impl Compute {

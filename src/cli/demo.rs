@@ -1,6 +1,7 @@
 //! `axenic demo`: the main job on the embedded default, from nothing to a report.
 
-use super::compute::Compute;
+use super::compute::{Compute, seeds};
+use super::synth::render;
 use super::train::{CHECKPOINT_EVERY, OnDeviceLoss, train_and_report};
 use super::{Outcome, show};
 use crate::error::{Error, Result};
@@ -8,9 +9,9 @@ use crate::systems::ife::config::Preset;
 use crate::systems::ife::fit::{FitOptions, Task};
 use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
-use crate::systems::ife::synth::{Balance, write_dataset};
-use crate::train::{Files, Progress as _};
-use std::path::{Path, PathBuf};
+use crate::systems::ife::synth::Balance;
+use crate::train::Files;
+use std::path::PathBuf;
 
 /// Renders synthetic gels, trains the IFE system on them, evaluates and explains it, and writes a run folder with
 /// report.html. Under four minutes on two cores without a GPU.
@@ -25,8 +26,11 @@ pub(super) struct Demo {
     #[arg(long, default_value_t = GELS)]
     count: usize,
     /// Where all chance comes from
-    #[arg(long, default_value_t = SEED)]
+    #[arg(long, default_value_t = SEED, value_parser = seeds())]
     seed: u64,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -40,6 +44,7 @@ impl Default for Demo {
             out: None,
             count: GELS,
             seed: SEED,
+            json: false,
             compute: Compute::default(),
         }
     }
@@ -57,26 +62,27 @@ impl Demo {
             Some(path) => path.clone(),
             None => free_folder(),
         };
-        let folder = RunFolder::create(&path, Files::default())?;
-        let gels = path.join("gels");
-        render(&gels, self.count, self.seed)?;
-        show::stop_gently_on_interrupt()?;
         let config = Preset::Demo
             .config()
             .with(&format!("train.seed={}", self.seed))?;
+        let folder = RunFolder::create(&path, Files::default())?;
+        let gels = path.join("gels");
+        let threads = self.compute.threads;
+        render(&gels, self.count, Balance::Even, self.seed, threads)?;
+        show::stop_gently_on_interrupt()?;
         let images = Images::open(&gels, &config)?;
         let task = Task {
             config: &config,
             images: &images,
             folder: &folder,
             options: FitOptions {
-                threads: self.compute.threads,
+                threads,
                 checkpoint_every: CHECKPOINT_EVERY as usize,
                 resume: false,
             },
         };
-        let outcome = train_and_report(&task, &self.compute, OnDeviceLoss::Stop)?;
-        if outcome == Outcome::Done {
+        let outcome = train_and_report(&task, &self.compute, OnDeviceLoss::Stop, self.json)?;
+        if outcome == Outcome::Done && !self.json {
             let (run, gel) = (path.display(), gels.join("data/1.jpg"));
             show::result(&format!(
                 "next: axenic predict {run} {0}\n      axenic explain {run} {0} --out {run}/explained\n",
@@ -99,16 +105,4 @@ fn free_folder() -> PathBuf {
         .into_iter()
         .find(|path| !path.exists())
         .unwrap_or_default()
-}
-
-fn render(gels: &Path, count: usize, seed: u64) -> Result<()> {
-    let mut progress = show::Shown::default();
-    progress.begin("rendering synthetic gels", "gels", count as u64);
-    let mut shown = 0;
-    let written = write_dataset(gels, count, Balance::Even, seed, &mut |done| {
-        progress.advance((done - shown) as u64);
-        shown = done;
-    });
-    progress.end();
-    written
 }

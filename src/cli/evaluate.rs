@@ -28,6 +28,9 @@ pub(super) struct Evaluate {
     /// Which part of it
     #[arg(long, value_enum, default_value_t = PartWord::Test)]
     split: PartWord,
+    /// Where the chance of the intervals' bootstrap comes from; by default the run's seed
+    #[arg(long)]
+    seed: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,7 +75,8 @@ impl Evaluate {
         );
         progress.end();
         let counts: Vec<u64> = folder.load_best()?.entry("training_counts")?;
-        let evaluation = evaluate(part.name(), &outcomes?, &counts, reader.config.train.seed)?;
+        let seed = self.seed.unwrap_or(reader.config.train.seed);
+        let evaluation = evaluate(part.name(), &outcomes?, &counts, seed)?;
         if self.json {
             show::json(&evaluation)?
         } else {

@@ -69,7 +69,8 @@ impl Explain {
     }
 }
 
-/// One PNG for each task, with the last stage's map: `1-gel-heavy.png`. The number keeps equal names apart.
+/// A PNG for each of the last two stages and each task, as in `1-gel-stage4-heavy.png`: the last stage's map says what
+/// decided, the one before has twice the rows. The number keeps equal names apart.
 fn write_overlays(
     files: &Files,
     out: &Path,
@@ -78,16 +79,19 @@ fn write_overlays(
     example: &Example,
 ) -> Result<()> {
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-    let Some(maps) = example.attention.last() else {
-        return Ok(());
-    };
-    for (task, map) in TASKS.iter().zip(maps) {
-        let overlay = attention_overlay(&example.pixels, example.size, map)?;
-        let path = out.join(format!("{}-{stem}-{task}.png", index + 1));
-        files.write(
-            &path,
-            &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?,
-        )?;
+    let stages = example.attention.len();
+    let last_two = (1..=stages)
+        .zip(&example.attention)
+        .skip(stages.saturating_sub(2));
+    for (stage, maps) in last_two {
+        for (task, map) in TASKS.iter().zip(maps) {
+            let overlay = attention_overlay(&example.pixels, example.size, map)?;
+            let path = out.join(format!("{}-{stem}-stage{stage}-{task}.png", index + 1));
+            files.write(
+                &path,
+                &report::encode_png(&overlay.pixels, overlay.width, overlay.height)?,
+            )?;
+        }
     }
     Ok(())
 }

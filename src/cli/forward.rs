@@ -108,11 +108,12 @@ impl Forward {
     /// The paper's configuration with the network's width taken from the weights, and the settings given.
     fn config(&self, weights: &Weights) -> Result<Config> {
         let mut config = Preset::Paper.config();
-        let stem = weights.tensor("encoder.conv1.weight", Element::Real)?;
-        config = config.with(&format!(
-            "model.width={}",
-            stem.shape().first().copied().unwrap_or(0)
-        ))?;
+        // If one is missing, the other tells; that it is missing is said with whatever else does not fit.
+        let stem = ["encoder.conv1.weight", "encoder.bn1.weight"];
+        let stem = stem.iter().find_map(|name| weights.tensors.get(*name));
+        if let Some(width) = stem.and_then(|tensor| tensor.shape().first().copied()) {
+            config = config.with(&format!("model.width={width}"))?;
+        }
         for setting in &self.settings {
             config = config.with(setting)?;
         }

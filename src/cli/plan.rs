@@ -2,8 +2,10 @@
 
 use super::compute::Compute;
 use super::{Outcome, System, show};
+use crate::array::{Element, Spec};
 use crate::error::Result;
-use crate::plan::Plan as MemoryPlan;
+use crate::graph::ValueId;
+use crate::plan::{Place, Plan as MemoryPlan, Step};
 use crate::systems::ife::config::Preset;
 use crate::systems::ife::graphs::{inference, training_step};
 use serde::Serialize;
@@ -49,6 +51,33 @@ struct Totals {
     leaf_bytes: u64,
     peak_bytes: u64,
     graph_sha256: String,
+    /// With `--steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Vec<StepRow>>,
+}
+
+/// A step of the plan.
+#[derive(Serialize)]
+struct StepRow {
+    node: usize,
+    operation: String,
+    path: String,
+    outputs: Vec<Output>,
+    flops: u64,
+    bytes_read: u64,
+    bytes_written: u64,
+}
+
+/// A value that a step computes, and where it lies: in a slot, or in a parameter's or state's own memory.
+#[derive(Serialize)]
+struct Output {
+    shape: Vec<usize>,
+    #[serde(rename = "type")]
+    element: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf: Option<usize>,
 }
 
 impl Plan {
@@ -71,8 +100,9 @@ impl Plan {
             show::result(&plan.to_string())?;
             return Ok(Outcome::Done);
         }
-        let totals = totals(&plan);
+        let mut totals = totals(&plan);
         if self.json {
+            totals.order = self.steps.then(|| order(&plan));
             show::json(&totals)?;
             return Ok(Outcome::Done);
         }
@@ -114,5 +144,44 @@ fn totals(plan: &MemoryPlan) -> Totals {
         leaf_bytes: plan.leaf_bytes(),
         peak_bytes: plan.peak_bytes(),
         graph_sha256: plan.graph().digest(),
+        order: None,
     }
+}
+
+fn order(plan: &MemoryPlan) -> Vec<StepRow> {
+    let row = |step: &Step| {
+        let node = &plan.graph().nodes()[step.node];
+        let cost = plan.step_cost(step);
+        let output = |(output, spec): (usize, &Spec)| {
+            let place = plan.place(ValueId {
+                node: step.node,
+                output,
+            });
+            Output {
+                shape: spec.shape.to_vec(),
+                element: match spec.element {
+                    Element::Real => "real",
+                    Element::Index => "u32",
+                },
+                slot: match place {
+                    Place::Slot(slot) => Some(slot),
+                    Place::Leaf(_) => None,
+                },
+                leaf: match place {
+                    Place::Leaf(leaf) => Some(leaf),
+                    Place::Slot(_) => None,
+                },
+            }
+        };
+        StepRow {
+            node: step.node,
+            operation: node.name().to_string(),
+            path: node.path.to_string(),
+            outputs: node.outputs.iter().enumerate().map(output).collect(),
+            flops: cost.flops,
+            bytes_read: cost.bytes_read,
+            bytes_written: cost.bytes_written,
+        }
+    };
+    plan.steps().iter().map(row).collect()
 }

@@ -1,6 +1,7 @@
 //! What the user sees: results, notes, progress.
 
 use crate::error::{Error, Result};
+use crate::report::{Align, Table, harmless};
 use crate::train::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -31,9 +32,10 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     result(&format!("{text}\n"))
 }
 
-/// Writes a line to standard error. If that is gone, there is nobody left to tell.
+/// Writes a line to standard error: whatever the names of files hold, it stays one harmless line. If standard error is
+/// gone, there is nobody left to tell.
 pub(super) fn note(line: &str) {
-    writeln!(stderr().lock(), "{line}").ok();
+    writeln!(stderr().lock(), "{}", harmless(line)).ok();
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -88,7 +90,7 @@ impl Progress for Shown {
 
     fn note(&mut self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(harmless(text)),
             None => note(text),
         }
     }
@@ -98,26 +100,10 @@ impl Progress for Shown {
     }
 }
 
-/// A table as aligned text; the first row is its head. Columns are as wide as their widest cell.
+/// A table as aligned text; the first row is its head.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    let mut table = Table::new(vec![Align::Left; columns]);
+    rows.iter().for_each(|row| table.row(row));
+    table.render(0)
 }

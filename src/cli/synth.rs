@@ -4,8 +4,9 @@ use super::{Outcome, System, show};
 use crate::error::Result;
 use crate::systems::ife::synth::{Balance, write_dataset};
 use crate::train::Progress as _;
+use crate::workers::Workers;
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Writes a synthetic data set as real image files and label tables, in the system's own layout.
 ///
@@ -26,6 +27,9 @@ pub(super) struct Synth {
     /// Where all chance comes from
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Worker threads; 0 is one for each core. Results do not depend on it
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,15 +45,7 @@ impl Synth {
             BalanceWord::Real => Balance::Real,
             BalanceWord::Even => Balance::Even,
         };
-        let mut progress = show::Shown::default();
-        progress.begin("rendering", "gels", self.count as u64);
-        let mut shown = 0;
-        let written = write_dataset(&self.out, self.count, balance, self.seed, &mut |done| {
-            progress.advance((done - shown) as u64);
-            shown = done;
-        });
-        progress.end();
-        written?;
+        render(&self.out, self.count, balance, self.seed, self.threads)?;
         show::note(&format!(
             "wrote {} gels to {}",
             self.count,
@@ -57,4 +53,25 @@ impl Synth {
         ));
         Ok(Outcome::Done)
     }
+}
+
+/// Renders gels into a folder on so many threads, and shows how far it has come.
+pub(super) fn render(
+    folder: &Path,
+    count: usize,
+    balance: Balance,
+    seed: u64,
+    threads: usize,
+) -> Result<()> {
+    let workers = Workers::new(threads)?;
+    let mut progress = show::Shown::default();
+    progress.begin("rendering synthetic gels", "gels", count as u64);
+    let mut shown = 0;
+    let mut advance = |done: usize| {
+        progress.advance((done - shown) as u64);
+        shown = done;
+    };
+    let written = workers.enter(|| write_dataset(folder, count, balance, seed, &mut advance));
+    progress.end();
+    written
 }

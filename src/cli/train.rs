@@ -1,6 +1,6 @@
 //! `axenic train`: a whole training, into a run folder.
 
-use super::compute::Compute;
+use super::compute::{Compute, seeds};
 use super::{Outcome, System, show};
 use crate::error::{Error, Result};
 use crate::exec::Cpu;
@@ -9,10 +9,12 @@ use crate::report;
 use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::fit::{FitOptions, Task, is_finished};
 use crate::systems::ife::images::Images;
+use crate::systems::ife::result::Evaluation;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::train::train;
 use crate::train::{Files, Runner};
 use clap::ValueEnum;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Trains a system on a folder of labelled images.
@@ -36,8 +38,8 @@ pub(super) struct Train {
     /// The run folder to write
     #[arg(long)]
     out: PathBuf,
-    /// The configuration to start from: paper, released or demo
-    #[arg(long, value_parser = ["paper", "released", "demo"])]
+    /// The configuration to start from; paper without it
+    #[arg(long, value_parser = Preset::NAMED.map(|(name, _)| name))]
     preset: Option<String>,
     /// A configuration file; what it leaves out comes from the preset
     #[arg(long)]
@@ -46,7 +48,7 @@ pub(super) struct Train {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Where all chance comes from (the same as --set seed=N)
-    #[arg(long)]
+    #[arg(long, value_parser = seeds())]
     seed: Option<u64>,
     /// A checkpoint every so many steps, beside the one at the end of every epoch
     #[arg(long, value_name = "STEPS", default_value_t = CHECKPOINT_EVERY,
@@ -58,6 +60,9 @@ pub(super) struct Train {
     /// What to do when the device is lost or its memory does not suffice
     #[arg(long, value_enum, default_value_t)]
     on_device_loss: OnDeviceLoss,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -98,7 +103,7 @@ impl Train {
             },
         };
         show::stop_gently_on_interrupt()?;
-        train_and_report(&task, &self.compute, self.on_device_loss)
+        train_and_report(&task, &self.compute, self.on_device_loss, self.json)
     }
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
@@ -145,6 +150,7 @@ pub(super) fn train_and_report(
     task: &Task<'_>,
     compute: &Compute,
     on_device_loss: OnDeviceLoss,
+    json: bool,
 ) -> Result<Outcome> {
     let folder = task.folder;
     if is_finished(task)? {
@@ -153,6 +159,9 @@ pub(super) fn train_and_report(
             folder.path().display()
         ));
         return Ok(Outcome::Done);
+    }
+    if let Some(remark) = task.config.remark() {
+        show::note(&remark);
     }
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
@@ -165,14 +174,37 @@ pub(super) fn train_and_report(
     folder
         .files()
         .write(&folder.report_path(), page.as_bytes())?;
-    for evaluation in &report.evaluations {
-        show::result(&report::evaluation_text(evaluation))?;
-    }
-    let weights = folder.load_best()?.digest();
-    show::result(&format!(
-        "\nbest epoch {}, weights {weights}\n",
-        report.best_epoch
-    ))?;
-    show::result(&format!("report: {}\n", folder.report_path().display()))?;
+    let trained = Trained {
+        best_epoch: report.best_epoch,
+        weights_sha256: folder.load_best()?.digest(),
+        evaluations: report.evaluations,
+        report: folder.report_path().display().to_string(),
+    };
+    trained.show(json)?;
     Ok(Outcome::Done)
+}
+
+/// What a training prints when it is done.
+#[derive(Serialize)]
+struct Trained {
+    best_epoch: usize,
+    weights_sha256: String,
+    evaluations: Vec<Evaluation>,
+    report: String,
+}
+
+impl Trained {
+    fn show(&self, json: bool) -> Result<()> {
+        if json {
+            return show::json(self);
+        }
+        for evaluation in &self.evaluations {
+            show::result(&report::evaluation_text(evaluation))?;
+        }
+        let (epoch, weights) = (self.best_epoch, &self.weights_sha256);
+        show::result(&format!(
+            "\nbest epoch {epoch}, weights {weights}\nreport: {}\n",
+            self.report
+        ))
+    }
 }

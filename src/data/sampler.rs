@@ -107,24 +107,9 @@ impl Sampler {
     }
 }
 
-/// What becomes of the items that do not fill a last batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastBatch {
-    /// They make a shorter batch.
-    Short,
-    /// They are left out of this epoch.
-    Dropped,
-}
-
-/// Cuts an order into batches of `size` items (at least one).
-pub fn batches(order: &[usize], size: usize, last: LastBatch) -> Vec<Vec<usize>> {
-    let size = size.max(1);
-    let full = |batch: &&[usize]| last == LastBatch::Short || batch.len() == size;
-    order
-        .chunks(size)
-        .filter(full)
-        .map(<[usize]>::to_vec)
-        .collect()
+/// Cuts an order into batches of `size` items (at least one); the last may be shorter.
+pub fn batches(order: &[usize], size: usize) -> Vec<Vec<usize>> {
+    order.chunks(size.max(1)).map(<[usize]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -184,11 +169,8 @@ mod tests {
     #[test]
     fn batches_cover_the_order() {
         let order = [5, 3, 1, 4, 2];
-        let short = batches(&order, 2, LastBatch::Short);
-        assert_eq!(short, [vec![5, 3], vec![1, 4], vec![2]]);
-        assert_eq!(batches(&order, 2, LastBatch::Dropped).len(), 2);
-        assert_eq!(batches(&order, 5, LastBatch::Dropped).len(), 1);
-        assert_eq!(batches(&order, 0, LastBatch::Short).len(), 5);
-        assert!(batches(&[], 4, LastBatch::Short).is_empty());
+        assert_eq!(batches(&order, 2), [vec![5, 3], vec![1, 4], vec![2]]);
+        assert_eq!(batches(&order, 0).len(), 5);
+        assert!(batches(&[], 4).is_empty());
     }
 }

@@ -69,53 +69,6 @@ pub fn reliability(confidences: &[f64], correct: &[bool], bins: usize) -> Result
     })
 }
 
-/// Brier score of class probabilities [N, K]: the mean over samples of Σ over classes (p − [class is the actual one])²,
-/// from 0 (certain and right) to 2 (certain and wrong). Undefined without samples.
-///
-/// # Errors
-/// The numbers do not fit together, or a probability is not within 0 to 1.
-pub fn brier(probabilities: &[f64], classes: usize, actual: &[usize]) -> Result<Option<f64>> {
-    same_length(
-        "probabilities",
-        probabilities.len(),
-        "expected ones",
-        classes.saturating_mul(actual.len()),
-    )?;
-    check(probabilities)?;
-    if let Some(class) = actual.iter().find(|&&class| class >= classes) {
-        return Err(Error::input(format!(
-            "class {class} does not exist; there are {classes}, from 0"
-        )));
-    }
-    let mut sum = 0.0;
-    for (row, &actual) in probabilities.chunks(classes.max(1)).zip(actual) {
-        let truth = |class| if class == actual { 1.0 } else { 0.0 };
-        let errors = row
-            .iter()
-            .enumerate()
-            .map(|(class, p)| (p - truth(class)).powi(2));
-        sum += errors.sum::<f64>();
-    }
-    Ok((!actual.is_empty()).then(|| sum / actual.len() as f64))
-}
-
-/// Brier score of the probability of one event: the mean of (p − [it happened])², from 0 to 1. Undefined without samples.
-///
-/// # Errors
-/// The lists differ in length, or a probability is not within 0 to 1.
-pub fn brier_binary(probabilities: &[f64], happened: &[bool]) -> Result<Option<f64>> {
-    same_length(
-        "probabilities",
-        probabilities.len(),
-        "outcomes",
-        happened.len(),
-    )?;
-    check(probabilities)?;
-    let error = |(p, &h): (&f64, &bool)| (p - f64::from(u8::from(h))).powi(2);
-    let sum: f64 = probabilities.iter().zip(happened).map(error).sum();
-    Ok((!happened.is_empty()).then(|| sum / happened.len() as f64))
-}
-
 fn check(probabilities: &[f64]) -> Result<()> {
     match probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
         Some(i) => Err(Error::input(format!(
@@ -169,29 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn brier_by_hand() {
-        // (0.3² + 0.2² + 0.1²) and (0.1² + 0.8² + 0.9²), their mean.
-        let found = brier(&[0.7, 0.2, 0.1, 0.1, 0.8, 0.1], 3, &[0, 2]).expect("fits");
-        assert!(close(found, (0.14 + 1.46) / 2.0));
-        // scikit-learn's example: brier_score_loss([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.3]) = 0.0375.
-        let found = brier_binary(&[0.1, 0.9, 0.8, 0.3], &[false, true, true, false]).expect("fits");
-        assert!(close(found, 0.0375));
-        assert_eq!(brier(&[], 3, &[]).expect("fits"), None);
-        assert_eq!(brier_binary(&[], &[]).expect("fits"), None);
-    }
-
-    #[test]
     fn misfits_are_refused() {
         assert!(reliability(&[0.5], &[], 15).is_err());
         assert!(reliability(&[0.5], &[true], 0).is_err());
         for p in [-0.1, 1.1, f64::NAN] {
             assert!(reliability(&[p], &[true], 15).is_err());
-            assert!(brier_binary(&[p], &[true]).is_err());
-            assert!(brier(&[p], 1, &[0]).is_err());
         }
-        assert!(brier(&[0.5; 3], 2, &[0, 1]).is_err());
-        assert!(brier(&[0.5; 2], 2, &[2]).is_err());
-        assert!(brier(&[], 0, &[0]).is_err());
     }
 
     proptest! {

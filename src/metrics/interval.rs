@@ -6,9 +6,6 @@ use serde::Serialize;
 /// Replicates of a bootstrap by default.
 pub const REPLICATES: u64 = 2000;
 
-/// The 97.5 % point of the standard normal distribution.
-const NORMAL_97_5: f64 = 1.959_963_984_540_054;
-
 /// A 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
@@ -58,55 +55,9 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
-/// Wilson's interval for the probability behind `successes` in `trials`; undefined without trials or with more successes
-/// than trials. Reference: Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 1927.
-pub fn wilson(successes: u64, trials: u64) -> Option<Interval> {
-    if trials == 0 || successes > trials {
-        return None;
-    }
-    let (n, p) = (trials as f64, successes as f64 / trials as f64);
-    let z2 = NORMAL_97_5 * NORMAL_97_5;
-    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = NORMAL_97_5 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    // The ends are exact at none and all; rounding must not move them.
-    Some(Interval {
-        low: if successes == 0 {
-            0.0
-        } else {
-            (centre - half).max(0.0)
-        },
-        high: if successes == trials {
-            1.0
-        } else {
-            (centre + half).min(1.0)
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wilson_gives_known_intervals() {
-        // Newcombe, Statistics in Medicine 1998, table I, method 3.
-        for (successes, trials, low, high) in [
-            (81, 263, 0.2553, 0.3662),
-            (15, 148, 0.0624, 0.1605),
-            (0, 20, 0.0, 0.1611),
-            (1, 29, 0.0061, 0.1718),
-        ] {
-            let found = wilson(successes, trials).expect("defined");
-            assert!(
-                (found.low - low).abs() < 5e-5 && (found.high - high).abs() < 5e-5,
-                "{found:?}"
-            );
-            let mirrored = wilson(trials - successes, trials).expect("defined");
-            assert!((mirrored.low + found.high - 1.0).abs() < 1e-12);
-        }
-        assert_eq!(wilson(5, 5).map(|i| i.high), Some(1.0));
-        assert_eq!((wilson(0, 0), wilson(3, 2)), (None, None));
-    }
 
     #[test]
     fn quantiles_interpolate() {

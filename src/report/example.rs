@@ -4,11 +4,9 @@ use super::format::{class_name, finite, name_of, percent, significant};
 use super::png::data_uri;
 use crate::error::Result;
 use crate::explain::attention_overlay;
+use crate::systems::ife::graphs::TASKS;
 use crate::systems::ife::result::{CLASS_NAMES, Example, HEAVY_NAMES, LIGHT_NAMES};
 use serde::Serialize;
-
-/// The tasks of an attention map, in the order of [`Example::attention`].
-const TASKS: [&str; 2] = ["heavy", "light"];
 
 /// Which attention maps a page shows.
 #[derive(Clone, Copy, PartialEq)]

@@ -3,21 +3,24 @@
 use unicode_width::UnicodeWidthStr;
 
 /// On which side the cells of a column are aligned.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Align {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// At the left.
     Left,
+    /// At the right.
     Right,
 }
 
 /// Rows of cells under optional headings.
-pub(super) struct Table {
+#[derive(Clone, Debug)]
+pub struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these columns.
-    pub(super) fn new(align: Vec<Align>) -> Self {
+    pub fn new(align: Vec<Align>) -> Self {
         Self {
             align,
             rows: Vec::new(),
@@ -25,13 +28,13 @@ impl Table {
     }
 
     /// Adds a row. What could steer the terminal is made visible instead.
-    pub(super) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
+    pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().map(|cell| harmless(cell.as_ref()));
         self.rows.push(cells.collect());
     }
 
     /// The table with `indent` spaces before each line and two between columns, without spaces at the ends of lines.
-    pub(super) fn render(&self, indent: usize) -> String {
+    pub fn render(&self, indent: usize) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.width()).max().unwrap_or(0)
@@ -56,7 +59,7 @@ impl Table {
 
 /// `text` without characters that move the cursor, change colours or reverse the reading direction: names of files
 /// come from anywhere.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let unsafe_in_terminals = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

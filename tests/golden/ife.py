@@ -15,10 +15,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-CHANNELS = (64, 128, 256, 512)
+WIDTH = 64  # channels of the first stage, doubled by each further one
 TASKS = ("heavy", "light")
 HEADS = {"heavy": ("cls1", 4), "light": ("cls2", 3)}
-EPS, MOMENTUM = 1e-5, 0.1
+EPS, MOMENTUM = 1e-5, 0.1  # of batch norms
+SGD_MOMENTUM, WEIGHT_DECAY, CLIP_NORM = 0.9, 5e-4, 3.0
 LAMBDA_INNER = LAMBDA_INTER = 0.3
 TEMPERATURE = 5.0
 FACTORS = {  # inner, the inner terms of negatives on top of it, inter
@@ -57,22 +58,23 @@ def takes_part(name, variant, share):
     return stage > share and (variant == "paper" or not own_in_paper_only)
 
 
-def all_shapes():
+def all_shapes(width=WIDTH):
     """Name → shape of everything that a released checkpoint holds, whether it takes part or not."""
-    shapes = {"encoder.conv1.weight": (64, 3, 7, 7), **batch_norm_shapes("encoder.bn1", 64)}
-    inputs = CHANNELS[0]
-    for stage, outputs in enumerate(CHANNELS, start=1):
+    shapes = {"encoder.conv1.weight": (width, 3, 7, 7), **batch_norm_shapes("encoder.bn1", width)}
+    inputs = width
+    for stage in range(1, 5):
+        outputs = width * 2 ** (stage - 1)
         for index in range(2):
             for suffix in ("", "_dual"):
                 shapes |= block_shapes(f"encoder.layer{stage}.{index}", inputs, outputs, suffix)
             inputs = outputs
     for head, classes in HEADS.values():
-        shapes |= {f"{head}.weight": (classes, CHANNELS[-1]), f"{head}.bias": (classes,)}
+        shapes |= {f"{head}.weight": (classes, 8 * width), f"{head}.bias": (classes,)}
     return shapes
 
 
-def shapes_taking_part(variant, share):
-    return {name: shape for name, shape in all_shapes().items() if takes_part(name, variant, share)}
+def shapes_taking_part(variant, share, width=WIDTH):
+    return {name: shape for name, shape in all_shapes(width).items() if takes_part(name, variant, share)}
 
 
 def is_statistic(name):
@@ -205,6 +207,31 @@ def run(parameters, x, labels, variant, share, train, gradients=True):
             found = torch.autograd.grad(values["total"], list(wanted.values()))
             result |= {f"grad.{name}": value for name, value in zip(wanted, found)}
     return {name: value.detach() for name, value in result.items()}
+
+
+def train(parameters, x, labels, variant, share, rates):
+    """Steps of training on one batch, one for each learning rate; for each step what it gives by name: `loss.<name>`,
+    `square_norm` (of the gradient, before clipping), and after it `update.<parameter>` (since the first step began),
+    `momentum.<parameter>` and `state.<running statistic>`."""
+    state = {name: value for name, value in parameters.items() if is_statistic(name)}
+    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items() if not is_statistic(n)}
+    optimizer = torch.optim.SGD(leaves.values(), momentum=SGD_MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
+    results = []
+    for rate in rates:
+        optimizer.zero_grad()
+        model = Model(leaves | state, variant, share, train=True)
+        values = losses(*model.forward(x), labels, variant)
+        values["total"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(leaves.values(), CLIP_NORM)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        state = model.state
+        result = {f"loss.{name}": value.detach() for name, value in values.items()} | {"square_norm": norm**2}
+        for name, leaf in leaves.items():
+            result[f"update.{name}"] = leaf.detach() - parameters[name]
+            result[f"momentum.{name}"] = optimizer.state[leaf]["momentum_buffer"].clone()
+        results.append(result | {f"state.{name}": value for name, value in state.items()})
+    return results
 
 
 # ------------------------------------------------------------------------------------------ hashed numbers

@@ -17,15 +17,26 @@ ops.json and ops/<op>.safetensors: single operations
 
     Inputs and cotangents are numbers of f32, so that f32 and f64 start from the same point.
 
-ife_paper.safetensors, ife_released.safetensors: the whole IFE system, one step, full width
+ife.safetensors: the whole IFE system on three small batches (see BATCHES)
     Weights and input are not stored: they are `hashed_parameter(name, shape)` and `hashed("x", …)`, defined in ife.py
-    and short enough to be written again anywhere. Labels and the input's shape are stored as `heavy`, `light`, `shape`.
-    Keys are <configuration>.<mode>.<name> with configurations `share2`, `share3`, modes `train` (batch statistics) and
-    `inference` (running statistics), and all values F64:
+    and short enough to be written again anywhere. <batch>.heavy and <batch>.light hold the labels, <batch>.shape the
+    input's shape, <batch>.width the channels of the first stage. Everything else is F64, under keys
+    <batch>.<variant>.share<n>.<mode>.<name>, modes `train` (batch statistics) and `inference` (running statistics):
 
     y.heavy, y.light, attention.<stage>.<task>, loss.<name>     whole, as `axenic forward ife` writes them
-    state.<name>      [norm, sum, first, middle, last element] of the running statistic after the step; middle is n div 2
-    grad.<name>       [norm, ⟨grad, hashed("probe." + name)⟩] of d loss.total / d parameter, and of `x`
+    state     [S, 5], a row for each running statistic after the step: norm, sum, first, middle, last element; middle is
+              n div 2
+    grad      [P, 2], a row for x and each parameter: norm of d loss.total / d parameter, and its product with
+              hashed("probe.<name>")
+
+    and for two steps of training, <batch>.<variant>.share<n>.step<k>.<name> with k from 1 and the rates of STEP_RATES:
+
+    loss.<name>, square_norm     of the gradient before clipping
+    update, momentum             [P, 2], a row for each parameter: norm and product, as above, of its change since the
+                                 first step began, and of its momentum buffer
+    state                        [S, 5], as above
+
+    Rows are in the alphabetical order of the names.
 """
 
 import json
@@ -371,36 +382,74 @@ def make_operations():
     (HERE / "ops.json").write_text(f"[\n{lines}\n]\n")
 
 
-# Not square, and with H and W unequal in every stage; one negative, one light chain alone, one IgA-λ.
-IFE_SHAPE = (3, 3, 96, 64)
-IFE_LABELS = {"heavy": [0, 0, 2], "light": [0, 1, 2]}
+# Batches by name: the channels of the first stage, the input's shape (H and W unequal in every stage where not square),
+# the labels. The regularisers treat negatives, single chains and pairs of chains differently, and a batch without pairs.
+BATCHES = {
+    "wide": (64, (3, 3, 96, 64), {"heavy": [0, 0, 2], "light": [0, 1, 2]}),
+    "pairs": (8, (4, 3, 64, 64), {"heavy": [1, 0, 0, 3], "light": [2, 0, 1, 1]}),
+    "no_pair": (8, (3, 3, 64, 96), {"heavy": [0, 0, 0], "light": [2, 0, 1]}),
+}
+RUNS = [
+    *(("wide", share, mode) for share in (2, 3) for mode in ("train", "inference")),
+    *(("pairs", share, "train") for share in (0, 1, 3, 4)),
+    ("pairs", 3, "inference"),
+    ("no_pair", 3, "train"),
+]
+STEP_RATES = (0.03, 0.02)
 
 
-def summary(name, value):
+def probe(name, value):
     value = value.flatten().numpy()
-    if name.startswith("state."):
-        return np.array([np.linalg.norm(value), value.sum(), value[0], value[len(value) // 2], value[-1]])
-    probe = ife.hashed("probe." + name.removeprefix("grad."), len(value)).astype(np.float64)
-    return np.array([np.linalg.norm(value), value @ probe])
+    return [np.linalg.norm(value), value @ ife.hashed("probe." + name, len(value)).astype(np.float64)]
 
 
-def make_ife(variant):
-    x = tensor(ife.hashed("x", int(np.prod(IFE_SHAPE))).reshape(IFE_SHAPE))
-    labels = {task: torch.tensor(values) for task, values in IFE_LABELS.items()}
-    tensors = {task: value.numpy() for task, value in labels.items()} | {"shape": np.array(IFE_SHAPE)}
-    for share in (2, 3):
-        shapes = ife.shapes_taking_part(variant, share)
-        parameters = {name: ife.hashed_parameter(name, shape).double() for name, shape in shapes.items()}
-        for mode in ("train", "inference"):
+def points(_name, value):
+    value = value.flatten().numpy()
+    return [np.linalg.norm(value), value.sum(), value[0], value[len(value) // 2], value[-1]]
+
+
+FAMILIES = {"state": points, "grad": probe, "update": probe, "momentum": probe}
+
+
+def summarised(result):
+    """The values of a run by name: each family of tensors as one table, the others as they are."""
+    found = {name: value.numpy().copy() for name, value in result.items() if name.split(".")[0] not in FAMILIES}
+    for family, summary in FAMILIES.items():
+        names = sorted(name for name in result if name.startswith(f"{family}."))
+        if names:
+            found[family] = np.array([summary(name.removeprefix(f"{family}."), result[name]) for name in names])
+    return found
+
+
+def given(batch, variant, share):
+    """Parameters, input and labels."""
+    width, shape, labels = BATCHES[batch]
+    shapes = ife.shapes_taking_part(variant, share, width)
+    parameters = {name: ife.hashed_parameter(name, shape).double() for name, shape in shapes.items()}
+    x = tensor(ife.hashed("x", int(np.prod(shape))).reshape(shape))
+    return parameters, x, {task: torch.tensor(values) for task, values in labels.items()}
+
+
+def make_ife():
+    tensors = {}
+    for batch, (width, shape, labels) in BATCHES.items():
+        tensors |= {f"{batch}.width": np.array(width), f"{batch}.shape": np.array(shape)}
+        tensors |= {f"{batch}.{task}": np.array(values) for task, values in labels.items()}
+    for variant in ife.FACTORS:
+        for batch, share, mode in RUNS:
+            parameters, x, labels = given(batch, variant, share)
             result = ife.run(parameters, x, labels, variant, share, mode == "train")
-            for name, value in result.items():
-                whole = not name.startswith(("state.", "grad."))
-                tensors[f"share{share}.{mode}.{name}"] = value.numpy().copy() if whole else summary(name, value)
-    save_file(tensors, HERE / f"ife_{variant}.safetensors")
+            found = summarised(result)
+            tensors |= {f"{batch}.{variant}.share{share}.{mode}.{name}": value for name, value in found.items()}
+        steps = ife.train(*given("pairs", variant, 3), variant, 3, STEP_RATES)
+        for k, result in enumerate(steps, start=1):
+            assert result["square_norm"] > ife.CLIP_NORM**2, "nothing is clipped"
+            found = summarised(result)
+            tensors |= {f"pairs.{variant}.share3.step{k}.{name}": value for name, value in found.items()}
+    save_file(tensors, HERE / "ife.safetensors")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     make_operations()
-    for variant in ife.FACTORS:
-        make_ife(variant)
+    make_ife()

@@ -1,5 +1,7 @@
 //! Everything about a run that can be chosen, and the presets.
 
+mod file;
+
 use crate::data::augment::Augment;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -104,19 +106,23 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// All presets with their names.
+    pub const NAMED: [(&'static str, Preset); 3] = [
+        ("paper", Preset::Paper),
+        ("released", Preset::Released),
+        ("demo", Preset::Demo),
+    ];
+
     /// The preset of a name.
     ///
     /// # Errors
     /// There is none.
     pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "paper" => Ok(Preset::Paper),
-            "released" => Ok(Preset::Released),
-            "demo" => Ok(Preset::Demo),
-            _ => Err(Error::input(format!(
-                "there is no preset {name:?}; there are: paper, released, demo"
-            ))),
-        }
+        let named = Self::NAMED.iter().find(|(own, _)| *own == name);
+        named.map(|(_, preset)| *preset).ok_or_else(|| {
+            let names = Self::NAMED.map(|(name, _)| name).join(", ");
+            Error::input(format!("there is no preset {name:?}; there are: {names}"))
+        })
     }
 
     /// The configuration.
@@ -191,12 +197,10 @@ impl Config {
     /// Reads a configuration file; what it leaves out comes from `base`.
     ///
     /// # Errors
-    /// Not TOML, an unknown key, a value of the wrong type or out of range.
+    /// Not TOML, an unknown key, a value of the wrong type or out of range; with the line.
     pub fn read(text: &str, base: &Config) -> Result<Config> {
-        let given: toml::Table =
-            toml::from_str(text).map_err(|e| Error::input(format!("not a configuration: {e}")))?;
-        let mut table = base.to_table()?;
-        merge(&mut table, given);
+        let is_known = |table: &toml::Table| Self::parsed(table).map(|_| ());
+        let table = file::overlaid(base.to_table()?, text, is_known)?;
         Self::from_table(table)
     }
 
@@ -221,7 +225,7 @@ impl Config {
             _ => value
                 .parse()
                 .map(toml::Value::Integer)
-                .map_err(|_| not_a(setting, "whole number"))?,
+                .map_err(|_| not_a(setting, "whole number below 2⁶³"))?,
         };
         Self::from_table(table).map_err(|e| e.within(format!("setting {setting:?}")))
     }
@@ -269,11 +273,26 @@ impl Config {
     }
 
     fn from_table(table: toml::Table) -> Result<Config> {
-        let config: Config = table.try_into().map_err(|e: toml::de::Error| {
-            Error::input(format!("configuration: {}", e.message()))
-        })?;
+        let config = Self::parsed(&table)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The configuration of a table, whether its values are in range or not.
+    fn parsed(table: &toml::Table) -> Result<Config> {
+        let parsed = table.clone().try_into();
+        parsed.map_err(|e: toml::de::Error| Error::input(file::sentence(&e)))
+    }
+
+    /// What is allowed but hardly meant, in a sentence.
+    pub fn remark(&self) -> Option<String> {
+        let (warmup, epochs) = (self.train.warmup_epochs, self.train.epochs);
+        (warmup >= epochs as f64).then(|| {
+            format!(
+                "the learning rate rises over {warmup} epochs, but training ends after {epochs}: it never reaches \
+                 train.learning_rate; lower train.warmup_epochs"
+            )
+        })
     }
 
     /// That every value is in its range.
@@ -355,21 +374,6 @@ fn not_a(setting: &str, what: &str) -> Error {
     Error::input(format!("setting {setting:?}: the value is not a {what}"))
 }
 
-fn merge(base: &mut toml::Table, given: toml::Table) {
-    for (key, value) in given {
-        match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
-            // A whole number where a real one is meant is as good.
-            (Some(place @ toml::Value::Float(_)), toml::Value::Integer(n)) => {
-                *place = toml::Value::Float(n as f64)
-            }
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
-    }
-}
-
 fn find<'t>(table: &'t mut toml::Table, key: &str) -> Result<&'t mut toml::Value> {
     let (section, name) = key
         .rsplit_once('.')
@@ -434,9 +438,18 @@ mod tests {
             "epochs",
             "tau=nan",
             "batch=x",
+            "seed=18446744073709551615",
         ] {
             assert!(config.with(wrong).is_err_and(|e| e.is_input()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_warm_up_that_never_ends_is_remarked() {
+        let config = Preset::Paper.config();
+        assert_eq!(config.remark(), None);
+        let short = config.with("epochs=3").expect("known");
+        assert!(short.remark().is_some_and(|text| text.contains("5 epochs")));
     }
 
     #[test]

@@ -77,7 +77,15 @@ impl Look {
             .map(|(x, (m, s))| ((x - m) / s).powi(2));
         match self.over {
             Over::Mean => terms.sum::<f64>() / self.mean.len().max(1) as f64,
-            Over::Largest => terms.fold(0.0, f64::max),
+            Over::Largest => terms.fold(0.0, larger),
+        }
+    }
+
+    /// The distance over the limit. No distance is within every limit, that of numbers which never change included.
+    fn strangeness(&self, row: &[f64]) -> f64 {
+        match (self.distance(row), self.limit) {
+            (0.0, 0.0) => 0.0,
+            (distance, limit) => distance / limit,
         }
     }
 }
@@ -111,10 +119,12 @@ impl Familiarity {
         }
     }
 
-    /// How far off an image is: above 1 it does not look like the training images.
+    /// How far off an image is: above 1 it does not look like the training images, nor does it if this is NaN.
     pub fn strangeness(&self, image: &Appearance) -> f64 {
-        let features = self.features.distance(&image.features) / self.features.limit;
-        features.max(self.picture.distance(&image.picture) / self.picture.limit)
+        larger(
+            self.features.strangeness(&image.features),
+            self.picture.strangeness(&image.picture),
+        )
     }
 
     /// The numbers as a weight file holds them.
@@ -222,6 +232,11 @@ pub fn describe(picture: &Planes) -> Vec<f64> {
     numbers
 }
 
+/// The larger of two numbers; NaN if one of them is, which [`f64::max`] would forget.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }
@@ -243,6 +258,22 @@ mod tests {
         Appearance {
             features: vec![0.0, 1.0],
             picture: describe(picture),
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        let plain = |x: f64| Appearance {
+            features: vec![x, 1.0],
+            picture: vec![1.0, x],
+        };
+        let known: Vec<Appearance> = (0..9).map(|i| plain(f64::from(i))).collect();
+        let familiarity = Familiarity::fit(&known, &known);
+        assert!(familiarity.strangeness(&plain(4.0)) < 1.0);
+        let [mut features, mut picture] = [plain(4.0), plain(4.0)];
+        (features.features[0], picture.picture[0]) = (f64::NAN, f64::NAN);
+        for image in [features, picture] {
+            assert!(familiarity.strangeness(&image).is_nan());
         }
     }
 

@@ -19,6 +19,13 @@ const FAMILIAR_IMAGES: usize = 600;
 /// Examples in the report: one of each class, and so many mistakes.
 const MISTAKES: usize = 3;
 
+/// The version of wgpu that this program is built with.
+const WGPU: &str = if cfg!(feature = "gpu") {
+    env!("AXENIC_WGPU")
+} else {
+    "not built in"
+};
+
 /// Scores the best weights on validation and test part, and gathers everything the report shows.
 ///
 /// # Errors
@@ -152,6 +159,8 @@ fn facts(
     [
         ("device", devices(&fitted.standing)),
         ("axenic", env!("CARGO_PKG_VERSION").to_string()),
+        ("wgpu", WGPU.to_string()),
+        ("compiler", env!("AXENIC_RUSTC").to_string()),
         ("training steps", fitted.standing.step.to_string()),
         ("speed of the training steps", rate),
         (

@@ -14,7 +14,7 @@ use crate::train::{Sgd, record_sgd};
 /// The names of the two tasks, in the order of the branches.
 pub const TASKS: [&str; 2] = ["heavy", "light"];
 
-/// One training step: inputs `x`, `heavy`, `light`, `learning_rate`; outputs the terms of the loss, the logits and
+/// One training step: inputs `x`, `heavy`, `light`, `learning_rate`; outputs the terms of the loss and
 /// `gradient.square_norm`; assigns parameters, momentum buffers and running statistics.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::data::augment::Augment;
 use crate::data::gel_table::{CLASSES, GelTable, Record};
 use crate::data::loader::{Loader, Options};
 use crate::data::resize::{Normalisation, Planes, resize};
-use crate::data::sampler::{LastBatch, batches};
+use crate::data::sampler::batches;
 use crate::data::{decode, split};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -161,7 +161,7 @@ impl Images {
         epoch: u64,
         threads: usize,
     ) -> Result<impl Iterator<Item = Result<Batch>> + use<>> {
-        let order = batches(order, batch, LastBatch::Short);
+        let order = batches(order, batch);
         let (records, cache, size) = (self.records.clone(), self.cache.clone(), self.size);
         let load = move |item: usize, epoch: u64, _position: usize| -> Result<(usize, Vec<f32>)> {
             let mut planes = cached_picture(&records[item].path, size, cache.get(item))?;

@@ -1,10 +1,11 @@
 //! A trained run that reads images: for `predict`, `explain`, `evaluate` and the report.
 
 use super::config::Config;
+use super::decode::{Decoded, arg_max};
 use super::familiarity::{Appearance, Familiarity, describe};
 use super::images::{NORMALISATION, picture, stack};
 use super::result::{Example, Prediction};
-use super::run::RunFolder;
+use super::run::{RunFolder, expect_trained_for};
 use super::study::{self, Reading};
 use crate::data::gel_table::CLASSES;
 use crate::data::resize::Planes;
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::train::Runner;
 use std::path::Path;
 
-/// Below this probability of its class a prediction is called unsure.
+/// If no class is as probable as this, the prediction is called unsure.
 const UNSURE: f64 = 0.5;
 
 /// A trained network with what it needs to read images.
@@ -30,7 +31,8 @@ impl Reader {
     pub fn open(folder: &RunFolder, runner: &mut Runner, batch: usize) -> Result<Self> {
         let config = folder.config()?;
         let weights = folder.load_best()?;
-        study::load(runner, &config, &weights, batch)
+        expect_trained_for(&config, &weights)
+            .and_then(|()| study::load(runner, &config, &weights, batch))
             .map_err(|e| e.within(folder.best_path().display()))?;
         // A run that was stopped has weights, but has not looked at its training images yet.
         let path = folder.familiarity_path();
@@ -75,16 +77,6 @@ impl Reader {
             .familiarity
             .as_ref()
             .map(|familiarity| familiarity.strangeness(&appearance));
-        let warning = match strangeness {
-            // NaN is strange as well.
-            Some(strangeness) if strangeness > 1.0 || strangeness.is_nan() => Some(format!(
-                "does not look like the gels this model was trained on ({strangeness:.1} times the limit): do not rely on it"
-            )),
-            _ if confidence < UNSURE => {
-                Some(format!("the model is unsure: no class reaches {UNSURE}"))
-            }
-            _ => None,
-        };
         Prediction {
             image: path.display().to_string(),
             class: decoded.class,
@@ -93,9 +85,34 @@ impl Reader {
             confidence,
             heavy: decoded.heavy.to_vec(),
             light: decoded.light.to_vec(),
-            warning,
+            warning: warning(strangeness, decoded),
         }
     }
+}
+
+/// Why an outcome should not be relied on, if there is a reason.
+fn warning(strangeness: Option<f64>, decoded: &Decoded) -> Option<String> {
+    let likeliest = arg_max(&decoded.probabilities);
+    let probability = decoded.probabilities[likeliest];
+    let mut reasons = Vec::new();
+    match strangeness {
+        // NaN is strange as well.
+        Some(strangeness) if strangeness > 1.0 || strangeness.is_nan() => reasons.push(format!(
+            "does not look like the gels this model was trained on ({strangeness:.1} times the limit): do not rely on it"
+        )),
+        _ => {}
+    }
+    if likeliest != decoded.class {
+        let [class, other] = [decoded.class, likeliest].map(|class| CLASSES[class].0);
+        reasons.push(format!(
+            "called {class} because the likeliest heavy and light chain do not go together; of the nine classes {other} is \
+             the likeliest ({probability:.2})"
+        ));
+    }
+    if probability < UNSURE {
+        reasons.push(format!("the model is unsure: no class reaches {UNSURE}"));
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// Planes [3, H, W] of samples from 0 to 255 as RGB, pixel by pixel.
@@ -106,4 +123,43 @@ fn interleaved(planes: &Planes) -> Vec<u8> {
             [0, 1, 2].map(|c| planes.values[c * area + i].round().clamp(0.0, 255.0) as u8)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::systems::ife::config::Decoding;
+    use crate::systems::ife::decode::decode;
+
+    /// Heavy G is certain, light none a little likelier than κ: the released decoding says Negative.
+    #[test]
+    fn a_hidden_positive_is_pointed_out() {
+        let logits = |p: f64| p.ln();
+        let heavy = [0.008, 0.99, 0.001, 0.001].map(logits);
+        let light = [0.50, 0.49, 0.01].map(logits);
+        let released = decode(heavy, light, Decoding::Released);
+        assert_eq!(released.class, 0);
+        let text = warning(Some(0.5), &released).expect("a warning");
+        assert!(
+            text.contains("called Negative") && text.contains("IgG-κ is the likeliest (0.96)"),
+            "{text}"
+        );
+        assert!(!text.contains("unsure"), "{text}");
+        let joint = decode(heavy, light, Decoding::Joint);
+        assert_eq!(warning(Some(0.5), &joint), None);
+    }
+
+    #[test]
+    fn every_reason_is_said() {
+        let unsure = decode([0.0; 4], [0.0; 3], Decoding::Joint);
+        let text = warning(None, &unsure).expect("a warning");
+        assert_eq!(text, "the model is unsure: no class reaches 0.5");
+        for strangeness in [1.5, f64::NAN] {
+            let text = warning(Some(strangeness), &unsure).expect("a warning");
+            assert!(
+                text.starts_with("does not look like") && text.contains("; the model is unsure"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -104,13 +104,14 @@ pub struct Prediction {
     pub name: String,
     /// Probabilities of the nine admissible classes; they sum to one.
     pub probabilities: Vec<f64>,
-    /// The probability of the class.
+    /// The probability of the class. With the released decoding another class may have a higher one: the warning says so.
     pub confidence: f64,
     /// Probabilities of the heavy chain: none, G, A, M.
     pub heavy: Vec<f64>,
     /// Probabilities of the light chain: none, κ, λ.
     pub light: Vec<f64>,
-    /// Why the result should not be relied on: the image does not look like the training data, or the model is unsure.
+    /// Why the result should not be relied on: the image does not look like the training data, the likeliest chains do not
+    /// go together, or the model is unsure.
     pub warning: Option<String>,
 }
 

@@ -223,17 +223,18 @@ impl RunFolder {
         if let Some(best) = best {
             let mut best = best.clone();
             let classes: Vec<&str> = CLASSES.iter().map(|(name, _, _)| *name).collect();
-            let model = &standing.config.model;
-            let size = model.size;
+            let counts = images.class_counts(Part::Train);
             best.metadata = [
                 ("system".to_string(), "ife".into()),
                 ("epoch".to_string(), standing.best_epoch.into()),
-                ("labels".to_string(), serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES })),
-                ("preprocessing".to_string(), serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std })),
-                ("model".to_string(), serde_json::to_value(model).unwrap_or_default()),
-                ("training_counts".to_string(), images.class_counts(Part::Train).as_slice().into()),
+                (
+                    "labels".to_string(),
+                    serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES }),
+                ),
+                ("training_counts".to_string(), counts.as_slice().into()),
             ]
             .into_iter()
+            .chain(what_weights_depend_on(&standing.config))
             .collect();
             self.files.restore(&self.best_path(), &best.to_bytes()?)?;
         }
@@ -262,6 +263,46 @@ impl RunFolder {
         system.map_err(|e| e.within(path.display()))?;
         Ok(weights)
     }
+}
+
+/// The entries of the metadata without which the weights mean nothing.
+fn what_weights_depend_on(config: &Config) -> [(String, serde_json::Value); 2] {
+    let size = config.model.size;
+    [
+        (
+            "preprocessing".to_string(),
+            serde_json::json!({ "size": [size, size], "mean": NORMALISATION.mean, "std": NORMALISATION.std }),
+        ),
+        (
+            "model".to_string(),
+            serde_json::to_value(&config.model).unwrap_or_default(),
+        ),
+    ]
+}
+
+/// That weights were trained for the network and the preprocessing of a configuration. Their shapes alone do not tell.
+///
+/// # Errors
+/// One sentence that lists every difference.
+pub fn expect_trained_for(config: &Config, weights: &Weights) -> Result<()> {
+    let mut differences = Vec::new();
+    for (entry, expected) in what_weights_depend_on(config) {
+        let stated = weights.metadata.get(&entry);
+        for (name, expected) in expected.as_object().into_iter().flatten() {
+            match stated.and_then(|stated| stated.get(name)) {
+                Some(own) if own == expected => {}
+                Some(own) => differences.push(format!("{entry}.{name} is {own}, not {expected}")),
+                None => differences.push(format!("{entry}.{name} is not stated")),
+            }
+        }
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::checkpoint(format!(
+        "the weights were not trained with this configuration: {}; bring its config.toml back",
+        differences.join(", ")
+    )))
 }
 
 /// The rows below their head, which is there even if no row is.

@@ -204,3 +204,113 @@ fn operating_points(ranking: &Ranking) -> Vec<OperatingPoint> {
     };
     SENSITIVITIES.iter().filter_map(point).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of a class; there is no file behind it.
+    fn record(class: usize) -> Record {
+        let (_, heavy, light) = CLASSES[class];
+        Record {
+            id: String::new(),
+            path: Default::default(),
+            class,
+            heavy,
+            light,
+            line: 1,
+        }
+    }
+
+    /// An image of class `truth`, read as class `found` with the probability 0.75, unless that is Negative, whose
+    /// probability is given.
+    fn outcome((truth, found, negative): (usize, usize, f64)) -> Outcome {
+        let (_, heavy, light) = CLASSES[found];
+        let mut decoded = Decoded {
+            class: found,
+            probabilities: [0.0; CLASSES.len()],
+            heavy: [0.1; HEAVY_CLASSES],
+            light: [0.25; LIGHT_CLASSES],
+        };
+        decoded.probabilities[found] = 0.75;
+        decoded.probabilities[NEGATIVE] = negative;
+        (decoded.heavy[heavy], decoded.light[light]) = (0.7, 0.5);
+        Outcome::new(&record(truth), decoded)
+    }
+
+    /// Truth, reading, probability of Negative.
+    const OUTCOMES: [(usize, usize, f64); 11] = [
+        (0, 0, 0.90),
+        (0, 0, 0.82),
+        (0, 0, 0.95),
+        (0, 3, 0.20),
+        (1, 1, 0.10),
+        (1, 0, 0.85),
+        (5, 5, 0.05),
+        (5, 6, 0.15),
+        (6, 0, 0.62),
+        (6, 8, 0.30),
+        (6, 6, 0.01),
+    ];
+
+    #[test]
+    fn the_metrics_of_eleven_images_by_hand() {
+        let outcomes = OUTCOMES.map(outcome);
+        // In training class 1 is the rarest, then 6, then 5.
+        let counts = [100, 5, 40, 50, 60, 9, 7, 30, 20];
+        let found = evaluate("test", &outcomes, &counts, 1).expect("it scores");
+        let is = |value: Option<f64>, expected: f64| {
+            assert!(
+                value.is_some_and(|value| (value - expected).abs() < 1e-12),
+                "{value:?} instead of {expected}"
+            );
+        };
+        assert_eq!((found.split.as_str(), found.images), ("test", 11));
+        is(found.accuracy.value, 6.0 / 11.0);
+        // F1 by class: 0: 6/9, 1: 2/3, 3: 0, 5: 2/3, 6: 2/5, 8: 0; the others do not occur.
+        is(found.macro_f1.value, 0.4);
+        is(found.false_negative_rate.value, 2.0 / 7.0);
+        is(found.rarest_recall.value, 0.5);
+        // Recalls 1/2, 1/3, 1/2.
+        is(found.three_rarest_recall.value, 4.0 / 9.0);
+        is(found.heavy_accuracy.value, 8.0 / 11.0);
+        is(found.light_accuracy.value, 7.0 / 11.0);
+        // Of 28 pairs of a positive and a negative the positive is more suspect in 4 + 2 + 4 + 4 + 3 + 3 + 4.
+        is(found.auroc, 24.0 / 28.0);
+        // Every sensitivity asked for takes all seven positives; of the negatives two are less suspect than those.
+        assert_eq!(found.operating_points.len(), 3);
+        for (point, wanted) in found.operating_points.iter().zip([0.90, 0.95, 0.99]) {
+            assert_eq!(point.wanted_sensitivity, wanted);
+            is(Some(point.threshold), 0.15);
+            is(Some(point.sensitivity), 1.0);
+            is(Some(point.specificity), 0.5);
+        }
+        // Gaps of the bins: 0.9 right; 0.82 right and 0.85 wrong; 0.95 right; 0.62 wrong; six of 0.75, three right.
+        is(
+            found.calibration_error,
+            (0.1 + 0.67 + 0.05 + 0.62 + 1.5) / 11.0,
+        );
+        assert_eq!(found.confusion[6], [1, 0, 0, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(found.heavy_confusion[2], [1, 0, 3, 1]);
+        assert_eq!(found.light_confusion[1], [1, 2, 1]);
+    }
+
+    #[test]
+    fn intervals_hold_their_values_and_follow_the_seed() {
+        let outcomes = OUTCOMES.map(outcome);
+        let with_seed = |seed| evaluate("all", &outcomes, &[1; 9], seed).expect("it scores");
+        let Estimate { value, low, high } = with_seed(1).accuracy;
+        assert!(low < value && value < high, "{low:?} {value:?} {high:?}");
+        assert_eq!(with_seed(1), with_seed(1));
+        let ends = |seed| with_seed(seed).macro_f1;
+        assert!(ends(1) != ends(2));
+    }
+
+    #[test]
+    fn the_loss_is_the_surprise_of_both_tasks() {
+        let right = outcome((5, 5, 0.1)).loss;
+        assert!((right - (-(0.7f64.ln()) - 0.5f64.ln())).abs() < 1e-12);
+        let wrong = outcome((5, 0, 0.9)).loss;
+        assert!((wrong - (-(0.1f64.ln()) - 0.25f64.ln())).abs() < 1e-12);
+    }
+}

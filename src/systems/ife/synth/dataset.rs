@@ -1,6 +1,7 @@
 //! Writing synthetic gels to disk in the layout of the released data.
 
-use super::{Balance, Sample, labels, sample};
+use super::{Balance, Sample, sample};
+use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::fmt::Write as _;
@@ -15,7 +16,8 @@ const BATCH: usize = 256;
 ///
 /// Gel i is [`sample`]`(seed, i, balance)`. Classes are drawn, not dealt out: a small set may lack the rare ones,
 /// the more so with [`Balance::Real`], where the rarest is expected 43 times in 10,000. `progress` is told how many
-/// gels are written so far.
+/// gels are written so far. Rendering is shared out among the workers this is called on ([`Workers::enter`](crate::workers::Workers::enter)), or else
+/// among all cores.
 ///
 /// # Errors
 /// `count` is 0, `dir` exists and is not an empty folder, or a file cannot be written.
@@ -46,7 +48,7 @@ pub fn write_dataset(
         for (i, gel) in (start..=end).zip(&gels) {
             let path = dir.join("data").join(format!("{i}.jpg"));
             fs::write(&path, &gel.jpeg_bytes).map_err(|e| failed("write", &path, &e))?;
-            let (heavy, light) = labels(gel.class);
+            let (_, heavy, light) = CLASSES[gel.class];
             // Writing to a string cannot fail.
             let _ = writeln!(table, "../data/{i}.jpg,{},{heavy},{light}", gel.class);
         }

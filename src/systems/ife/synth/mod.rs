@@ -33,27 +33,17 @@ pub use dataset::write_dataset;
 pub use step::step_inputs;
 pub use style::Style;
 
+use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 use image::RgbImage;
 use layout::Layout;
 use serum::Serum;
 
-/// Number of classes: Negative, κ, λ, IgG-κ, IgG-λ, IgA-κ, IgA-λ, IgM-κ, IgM-λ.
-const CLASSES: usize = 9;
-
 /// Lanes by index; G, A, M are 1, 2, 3, as their labels are.
 const ELP: usize = 0;
 const KAPPA: usize = 4;
 const LAMBDA: usize = 5;
-
-/// The labels of a class: heavy chain (0 none, 1 G, 2 A, 3 M) and light chain (0 none, 1 κ, 2 λ).
-fn labels(class: usize) -> (usize, usize) {
-    match class {
-        0 => (0, 0),
-        _ => ((class - 1) / 2, 2 - class % 2),
-    }
-}
 
 /// How often each class is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +59,12 @@ pub enum Balance {
 
 impl Balance {
     /// Relative frequencies by class.
-    fn weights(self) -> [f32; CLASSES] {
+    fn weights(self) -> [f32; CLASSES.len()] {
         match self {
             Self::Real => [
                 10_500.0, 85.0, 112.0, 1_560.0, 1_060.0, 450.0, 460.0, 250.0, 63.0,
             ],
-            Self::Even => [1.0; CLASSES],
+            Self::Even => [1.0; CLASSES.len()],
         }
     }
 }
@@ -82,7 +72,7 @@ impl Balance {
 /// One synthetic gel.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// 0 Negative, 1 κ, 2 λ, 3 IgG-κ, 4 IgG-λ, 5 IgA-κ, 6 IgA-λ, 7 IgM-κ, 8 IgM-λ.
+    /// An index into [`CLASSES`].
     pub class: usize,
     /// The image as it is decoded from [`jpeg_bytes`](Self::jpeg_bytes).
     pub image: RgbImage,
@@ -122,10 +112,10 @@ pub fn render(class: usize, stream: &mut Stream) -> Result<Sample> {
 /// # Errors
 /// The class is not one of the nine, or the JPEG encoder fails.
 pub fn render_in(style: &Style, class: usize, stream: &mut Stream) -> Result<Sample> {
-    if class >= CLASSES {
+    if class >= CLASSES.len() {
         return Err(Error::input(format!(
             "there is no class {class}: immunofixation has the classes 0 to {}",
-            CLASSES - 1
+            CLASSES.len() - 1
         )));
     }
     let layout = Layout::draw(style, stream);

@@ -7,7 +7,8 @@
 use super::band::{Band, along};
 use super::chance::{around, between, log_between, pick, spread_around};
 use super::style::Style;
-use super::{ELP, KAPPA, LAMBDA, labels};
+use super::{ELP, KAPPA, LAMBDA};
+use crate::data::gel_table::CLASSES;
 use crate::rng::Stream;
 
 /// The content of the six lanes.
@@ -157,7 +158,7 @@ fn plasma(style: &Style, igg: f32, stream: &mut Stream) -> Vec<Band> {
 
 impl Paraprotein {
     fn draw(class: usize, style: &Style, stream: &mut Stream) -> Self {
-        let (heavy, light) = labels(class);
+        let (_, heavy, light) = CLASSES[class];
         let gamma = style.zones.gamma;
         let centre = match heavy {
             1 if stream.chance(0.8) => between(stream, gamma - 0.14, gamma + 0.13),

@@ -1,0 +1,252 @@
+//! What a run folder says is what was done, and what reads it checks that.
+
+use super::{copied, done, failed, json, place, s};
+use axenic::array::Array;
+use axenic::systems::ife::graphs::training_step;
+use axenic::systems::ife::result::EpochRow;
+use axenic::systems::ife::run::RunFolder;
+use axenic::train::Weights;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn weights_are_read_with_their_own_configuration_only() {
+    let place = place();
+    let gel = place.gels.join("data/1.jpg");
+    let copy = copied("reconfigured");
+    let config = std::fs::read_to_string(copy.join("config.toml")).expect("it is there");
+    for (own, other, key) in [
+        (
+            "variant = \"paper\"",
+            "variant = \"released\"",
+            "model.variant",
+        ),
+        ("size = 32", "size = 64", "preprocessing.size"),
+        ("share = 3", "share = 2", "model.share"),
+    ] {
+        let changed = config.replacen(own, other, 1);
+        assert_ne!(changed, config);
+        std::fs::write(copy.join("config.toml"), changed).expect("written");
+        failed(&["predict", s(&copy), s(&gel)], 1, key);
+    }
+}
+
+#[test]
+fn wrong_seeds_and_configurations_are_one_sentence() {
+    let place = place();
+    let nowhere = place.root.join("never made");
+    let too_large = "18446744073709551615";
+    let train = [
+        "train",
+        "ife",
+        "--data",
+        s(&place.gels),
+        "--out",
+        s(&nowhere),
+    ];
+    let with = |more: &[&'static str]| [&train[..], more].concat();
+    let seed = ["--seed", too_large];
+    failed(&[&train[..], &seed].concat(), 2, "9223372036854775807");
+    failed(
+        &["demo", "--out", s(&nowhere), "--seed", too_large],
+        2,
+        "9223372036854775807",
+    );
+    failed(&with(&["--set", "seed=-1"]), 1, "seed");
+    failed(&with(&["--preset", "papers"]), 2, "released");
+    let file = place.root.join("wrong.toml");
+    for (content, words) in [
+        (
+            "[train]\nepochs = \"x\"\n",
+            "wrong.toml: line 2: train.epochs",
+        ),
+        ("[train]\n\nepochs 3\n", "wrong.toml: line 3"),
+    ] {
+        std::fs::write(&file, content).expect("written");
+        let error = failed(&[&train[..], &["--config", s(&file)]].concat(), 1, words);
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    assert!(!nowhere.exists(), "nothing is written before it is known");
+}
+
+#[test]
+fn chance_and_threads_are_the_users() {
+    let place = place();
+    let evaluate = |seed: &str| {
+        json(&[
+            "evaluate",
+            s(&place.run),
+            "--data",
+            s(&place.gels),
+            "--split",
+            "all",
+            "--seed",
+            seed,
+            "--json",
+        ])
+    };
+    assert_eq!(evaluate("1"), evaluate("1"));
+    assert_ne!(evaluate("1")["macro_f1"], evaluate("2")["macro_f1"]);
+    let render = |name: &str, threads: &str| {
+        let out = place.root.join(name);
+        let count = ["--count", "3", "--seed", "9", "--threads", threads];
+        done(&[&["synth", "ife", "--out", s(&out)], &count[..]].concat());
+        std::fs::read(out.join("data/3.jpg")).expect("a gel")
+    };
+    assert_eq!(render("one", "1"), render("two", "2"));
+}
+
+#[test]
+fn names_of_files_cannot_steer_the_terminal() {
+    let error = failed(
+        &["predict", s(&place().run), "\u{1b}[31mgel.jpg"],
+        1,
+        "gel.jpg",
+    );
+    assert!(!error.contains('\u{1b}'), "{error:?}");
+}
+
+#[test]
+fn forward_lists_everything_that_does_not_fit() {
+    let place = place();
+    let best = place.run.join("checkpoint/best.safetensors");
+    let mut weights = Weights::load(&best).expect("weights");
+    let x = place.root.join("x.safetensors");
+    let size = 3 * 32 * 32;
+    let input = Weights {
+        tensors: [(
+            "x".to_string(),
+            Array::new([1, 3, 32, 32], vec![0.5f32; size]).expect("it fits"),
+        )]
+        .into(),
+        ..Weights::default()
+    };
+    save(&input, &x);
+    let lacking = place.root.join("lacking.safetensors");
+    for name in ["encoder.conv1.weight", "cls1.bias", "cls2.bias"] {
+        weights.tensors.remove(name);
+    }
+    save(&weights, &lacking);
+    let out = place.root.join("y.safetensors");
+    let forward = [
+        "forward",
+        "ife",
+        "--weights",
+        s(&lacking),
+        "--input",
+        s(&x),
+        "--output",
+        s(&out),
+    ];
+    let error = failed(&forward, 1, "encoder.conv1.weight is missing");
+    assert!(
+        error.contains("cls1.bias is missing") && error.contains("cls2.bias is missing"),
+        "{error}"
+    );
+    assert!(!error.contains("shape"), "{error}");
+}
+
+fn save(weights: &Weights, path: &Path) {
+    weights.save(path).expect("it is written");
+}
+
+/// The columns of `metrics.csv`, row by row.
+fn metrics(run: &Path) -> Vec<EpochRow> {
+    let text = std::fs::read(run.join("metrics.csv")).expect("metrics");
+    let mut reader = csv::Reader::from_reader(text.as_slice());
+    let rows = reader.deserialize().collect::<Result<_, _>>();
+    rows.expect("rows of metrics")
+}
+
+#[test]
+fn rates_and_the_best_epoch_are_those_promised() {
+    let place = place();
+    let rows = metrics(&place.run);
+    let (epochs, per_epoch) = (rows.len(), rows[0].step);
+    let (warmup, total) = (per_epoch as f64, (epochs * per_epoch) as f64);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!((row.epoch, row.step), (i + 1, (i + 1) * per_epoch));
+        let last = row.step as f64 - 1.0;
+        let expected = if last < warmup {
+            0.06 * last / warmup
+        } else {
+            0.03 * (1.0 + (std::f64::consts::PI * (last - warmup) / (total - warmup)).cos())
+        };
+        assert!((row.learning_rate - expected).abs() < 1e-12, "{row:?}");
+    }
+    let key = |row: &EpochRow| (row.validation_macro_f1, -row.validation_loss);
+    let best = rows
+        .iter()
+        .reduce(|best, row| if key(row) > key(best) { row } else { best })
+        .expect("an epoch");
+    let weights = Weights::load(&place.run.join("checkpoint/best.safetensors")).expect("weights");
+    assert_eq!(
+        weights.entry::<usize>("epoch").expect("it is stated"),
+        best.epoch
+    );
+    // What it was chosen on is the validation part, read with these weights.
+    let found = json(&[
+        "evaluate",
+        s(&place.run),
+        "--data",
+        s(&place.gels),
+        "--split",
+        "validation",
+        "--json",
+    ]);
+    assert_eq!(found["accuracy"]["value"], best.validation_accuracy);
+    assert_eq!(found["macro_f1"]["value"], best.validation_macro_f1);
+    assert_eq!(
+        found["false_negative_rate"]["value"].as_f64(),
+        best.validation_fnr
+    );
+}
+
+/// Trains for one epoch with more settings, and gives what it says.
+fn one_epoch(name: &str, settings: &[&str]) -> (PathBuf, String) {
+    let place = place();
+    let run = place.root.join(name);
+    let mut arguments = vec!["train", "ife", "--data", s(&place.gels), "--out", s(&run)];
+    arguments.extend(["--preset", "demo", "--device", "cpu", "--threads", "1"]);
+    for setting in [&["size=32", "width=4", "epochs=1"], settings].concat() {
+        arguments.extend(["--set", setting]);
+    }
+    let printed = done(&arguments);
+    assert!(printed.contains("report.html"), "{printed}");
+    (run, printed)
+}
+
+/// The rate of the first step of a warm-up is 0: one step alone changes no parameter.
+#[test]
+fn the_first_step_has_the_rate_of_step_zero() {
+    let (run, _) = one_epoch("first step", &["batch=1000", "warmup_epochs=1"]);
+    let rows = metrics(&run);
+    assert_eq!(
+        (rows.len(), rows[0].step, rows[0].learning_rate),
+        (1, 1, 0.0)
+    );
+    let config = RunFolder::open(&run).and_then(|folder| folder.config());
+    let graph = training_step(&config.expect("a run"), 1).expect("it records");
+    let first = Weights::initial(&graph, 42).expect("weights");
+    let trained = Weights::load(&run.join("checkpoint/best.safetensors")).expect("weights");
+    for (name, _) in graph.parameters() {
+        let [now, then] = [&trained, &first].map(|weights| weights.tensors[name].to_f32());
+        assert_eq!(now, then, "{name}");
+    }
+}
+
+#[test]
+fn training_images_are_augmented_as_configured() {
+    let weights = |name: &str, settings: &[&str]| {
+        let (run, printed) = one_epoch(name, settings);
+        let weights = Weights::load(&run.join("checkpoint/best.safetensors")).expect("weights");
+        assert!(printed.contains(&weights.digest()), "{printed}");
+        weights.digest()
+    };
+    let plain = [
+        "vertical_shift=0",
+        "horizontal_shift=0",
+        "brightness=0",
+        "contrast=0",
+    ];
+    assert_ne!(weights("augmented", &[]), weights("plain", &plain));
+}

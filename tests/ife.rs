@@ -1,0 +1,426 @@
+//! The IFE system held against the method as it was published: its settings as literal numbers, and its values against an
+//! independent implementation in f64 (`tests/golden/make_golden.py`), on every executor.
+#![cfg(feature = "cli")]
+
+use axenic::array::Array;
+use axenic::data::resize::Planes;
+use axenic::exec::{Cpu, Executor, Reference};
+use axenic::graph::{Graph, LeafKind};
+use axenic::nn::BatchNormMode;
+use axenic::systems::ife::config::{Config, Decoding, Preset, Variant};
+use axenic::systems::ife::graphs::{ForwardRequest, forward, inference, training_step};
+use axenic::systems::ife::images::NORMALISATION;
+use axenic::train::{Runner, Weights};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+#[cfg(feature = "gpu")]
+mod common;
+
+/// `count` numbers in [centre − radius, centre + radius): SplitMix64 from the FNV-1a hash of the name, rounded to f32.
+fn hashed(name: &str, count: usize, centre: f64, radius: f64) -> Vec<f32> {
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mixed = |i: u64| {
+        let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let unit = |i| (mixed(i) >> 40) as f64 / f64::from(1 << 23) - 1.0;
+    (0..count as u64)
+        .map(|i| (centre + radius * unit(i)) as f32)
+        .collect()
+}
+
+/// The weights that the golden vectors were made with.
+fn hashed_parameter(name: &str, shape: &[usize]) -> Vec<f32> {
+    let (centre, radius) = match shape {
+        _ if name.ends_with("running_var") => (1.0, 0.5),
+        [_] if name.ends_with(".weight") => (1.0, 0.2),
+        [_] => (0.0, 0.2),
+        _ => (
+            0.0,
+            (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt(),
+        ),
+    };
+    hashed(name, shape.iter().product(), centre, radius)
+}
+
+static GOLDEN: LazyLock<BTreeMap<String, Array>> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ife.safetensors");
+    Weights::load(&path).expect("golden vectors").tensors
+});
+
+/// One of the batches of the golden vectors, read by one of the networks.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    batch: &'static str,
+    variant: Variant,
+    share: usize,
+}
+
+impl Case {
+    fn given(&self, what: &str) -> &'static Array {
+        &GOLDEN[&format!("{}.{what}", self.batch)]
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        let shape = self.given("shape").to_f64();
+        std::array::from_fn(|axis| shape[axis] as usize)
+    }
+
+    fn x(&self) -> Array {
+        let count = self.shape().iter().product();
+        Array::new(self.shape(), hashed("x", count, 0.0, 1.0)).expect("it fits")
+    }
+
+    fn config(&self) -> Config {
+        let preset = match self.variant {
+            Variant::Paper => Preset::Paper,
+            Variant::Released => Preset::Released,
+        };
+        let mut config = preset.config();
+        assert_eq!(config.model.variant, self.variant);
+        config.model.share = self.share;
+        config.model.width = self.given("width").to_f64()[0] as usize;
+        config.model.size = self.shape()[2];
+        config
+    }
+
+    /// The golden values of a run, by name.
+    fn expected(&self, run: &str) -> BTreeMap<&'static str, &'static Array> {
+        let variant = match self.variant {
+            Variant::Paper => "paper",
+            Variant::Released => "released",
+        };
+        let prefix = format!("{}.{variant}.share{}.{run}.", self.batch, self.share);
+        let named = |(key, array): (&'static String, &'static Array)| {
+            Some((key.strip_prefix(&prefix)?, array))
+        };
+        let values: BTreeMap<_, _> = GOLDEN.iter().filter_map(named).collect();
+        assert!(!values.is_empty(), "there are no vectors {prefix}");
+        values
+    }
+}
+
+type Found = BTreeMap<String, Vec<f64>>;
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// What the golden file holds of a tensor of a family of many.
+fn summary(family: &str, name: &str, values: &[f64]) -> Vec<f64> {
+    let n = values.len();
+    if family == "state" {
+        let sum = values.iter().sum();
+        return vec![norm(values), sum, values[0], values[n / 2], values[n - 1]];
+    }
+    let probe = hashed(&format!("probe.{name}"), n, 0.0, 1.0);
+    let product = values.iter().zip(probe).map(|(x, p)| x * f64::from(p));
+    vec![norm(values), product.sum()]
+}
+
+/// The relative error of a value, with the least norm to be relative to.
+fn error(found: &[f64], expected: &[f64], scale: f64) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+    match norm(&difference) {
+        0.0 => 0.0,
+        norm => norm / scale,
+    }
+}
+
+/// Compares everything that the golden vectors hold of a run, and gives what is off by more than `allowed`. Errors are
+/// relative to the norm of the value; in a family of many tensors to at least 1e-6 of the norm of all.
+fn complaints(
+    found: &Found,
+    expected: &BTreeMap<&'static str, &'static Array>,
+    allowed: f64,
+) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut check = |name: &str, error: f64| {
+        // NaN is off as well.
+        if error.is_nan() || error > allowed {
+            complaints.push(format!("{name} is off by {error:e}"));
+        }
+    };
+    for (name, values) in expected {
+        let values = values.to_f64();
+        if let Some(found) = found.get(*name) {
+            check(name, error(found, &values, norm(&values)));
+            continue;
+        }
+        let family: Vec<(&str, &Vec<f64>)> = found
+            .iter()
+            .filter_map(|(own, found)| Some((own.strip_prefix(name)?.strip_prefix('.')?, found)))
+            .collect();
+        let rows = expected[name].shape()[0];
+        assert_eq!(family.len(), rows, "tensors of the family {name}");
+        let rows: Vec<&[f64]> = values.chunks(values.len() / rows).collect();
+        let all = norm(&rows.iter().map(|row| row[0]).collect::<Vec<_>>());
+        for ((own, found), row) in family.into_iter().zip(rows) {
+            let scale = if *name == "state" {
+                norm(row)
+            } else {
+                row[0].max(1e-6 * all)
+            };
+            let found = summary(name, own, found);
+            check(&format!("{name}.{own}"), error(&found, row, scale));
+        }
+    }
+    complaints
+}
+
+fn runner(executor: impl Executor + 'static) -> Runner {
+    Runner::new(Box::new(executor))
+}
+
+/// Sets the weights of the golden vectors; the optimiser's are zero.
+fn set_hashed_weights(runner: &mut Runner, graph: &Graph) -> Weights {
+    let mut weights = Weights::initial(graph, 0).expect("weights");
+    for (name, array) in &mut weights.tensors {
+        if !name.starts_with("optimizer.") {
+            let values = hashed_parameter(name, array.shape().as_ref());
+            *array = Array::new(array.shape(), values).expect("it fits");
+        }
+    }
+    runner.set_weights(graph, &weights).expect("they fit");
+    weights
+}
+
+fn states(graph: &Graph, runner: &mut Runner) -> Found {
+    let mut states = Found::new();
+    for (_, leaf, _) in graph.leaves() {
+        let is_statistic = leaf.name.contains(".running_") && !leaf.name.starts_with("optimizer.");
+        if matches!(leaf.kind, LeafKind::State(_)) && is_statistic {
+            let value = runner.executor().read(&leaf.name).expect("it is there");
+            states.insert(format!("state.{}", leaf.name), value.to_f64().into_owned());
+        }
+    }
+    states
+}
+
+/// `forward` with loss and gradients.
+fn check_forward(mut runner: Runner, case: Case, mode: BatchNormMode, allowed: f64) {
+    let request = ForwardRequest {
+        mode,
+        with_loss: true,
+        with_gradients: true,
+    };
+    let record = || forward(&case.config(), case.shape().into(), request);
+    let graph = runner.prepare("forward", 0, record).expect("it records");
+    set_hashed_weights(&mut runner, &graph);
+    let x = case.x();
+    let labels = [case.given("heavy"), case.given("light")];
+    let inputs = [("x", &x), ("heavy", labels[0]), ("light", labels[1])];
+    let results = runner.run("forward", 0, &inputs).expect("it runs");
+    let mut found: Found = results
+        .into_inner()
+        .into_iter()
+        .map(|(name, array)| (name, array.to_f64().into_owned()))
+        .collect();
+    let run = match mode {
+        BatchNormMode::Batch => {
+            found.extend(states(&graph, &mut runner));
+            "train"
+        }
+        BatchNormMode::Running => "inference",
+    };
+    let complaints = complaints(&found, &case.expected(run), allowed);
+    assert!(complaints.is_empty(), "{case:?} {mode:?}: {complaints:#?}");
+}
+
+/// The inference that images are read with.
+fn check_inference(mut runner: Runner, case: Case, allowed: f64) {
+    let batch = case.shape()[0];
+    let record = || inference(&case.config().model, batch);
+    let graph = runner.prepare("inference", batch, record).expect("records");
+    set_hashed_weights(&mut runner, &graph);
+    let results = runner
+        .run("inference", batch, &[("x", &case.x())])
+        .expect("it runs");
+    let found: Found = results
+        .into_inner()
+        .into_iter()
+        .map(|(name, array)| (name, array.to_f64().into_owned()))
+        .collect();
+    let mut expected = case.expected("inference");
+    expected.retain(|name, _| name.starts_with("y.") || name.starts_with("attention."));
+    assert_eq!(expected.len(), 10);
+    let complaints = complaints(&found, &expected, allowed);
+    assert!(complaints.is_empty(), "{case:?} inference: {complaints:#?}");
+}
+
+/// Two steps of training: loss, gradient norm, and what becomes of parameters, momentum and running statistics.
+fn check_steps(mut runner: Runner, case: Case, allowed: f64) {
+    let batch = case.shape()[0];
+    let record = || training_step(&case.config(), batch);
+    let graph = runner.prepare("training", batch, record).expect("records");
+    let first = set_hashed_weights(&mut runner, &graph);
+    for (rate, run) in [(0.03, "step1"), (0.02, "step2")] {
+        let (x, rate) = (case.x(), Array::scalar(rate));
+        let labels = [case.given("heavy"), case.given("light")];
+        let inputs = [
+            ("x", &x),
+            ("heavy", labels[0]),
+            ("light", labels[1]),
+            ("learning_rate", &rate),
+        ];
+        let results = runner.run("training", batch, &inputs).expect("it runs");
+        let mut found = states(&graph, &mut runner);
+        for (name, array) in results.into_inner() {
+            let name = name.strip_prefix("gradient.").unwrap_or(&name);
+            found.insert(name.to_string(), array.to_f64().into_owned());
+        }
+        let now = runner.weights(&graph).expect("they are there").tensors;
+        for (name, _) in graph.parameters() {
+            let (new, old) = (now[name].to_f64(), first.tensors[name].to_f64());
+            let update = new.iter().zip(old.iter()).map(|(new, old)| new - old);
+            found.insert(format!("update.{name}"), update.collect());
+            let buffer = now[&format!("optimizer.momentum.{name}")].to_f64();
+            found.insert(format!("momentum.{name}"), buffer.into_owned());
+        }
+        let complaints = complaints(&found, &case.expected(run), allowed);
+        assert!(complaints.is_empty(), "{case:?} {run}: {complaints:#?}");
+    }
+}
+
+const VARIANTS: [Variant; 2] = [Variant::Paper, Variant::Released];
+
+/// The small network: given ways to share stages on a batch with pairs of chains, a batch without any, inference, and two
+/// steps of training.
+fn check_small_network(executor: impl Fn() -> Option<Runner>, shares: &[usize], allowed: f64) {
+    for variant in VARIANTS {
+        let case = |batch, share| Case {
+            batch,
+            variant,
+            share,
+        };
+        let pairs = shares.iter().map(|&share| case("pairs", share));
+        for case in pairs.chain([case("no_pair", 3)]) {
+            let Some(runner) = executor() else { return };
+            check_forward(runner, case, BatchNormMode::Batch, allowed);
+        }
+        for check in [check_inference, check_steps] {
+            let Some(runner) = executor() else { return };
+            check(runner, case("pairs", 3), allowed);
+        }
+    }
+}
+
+#[test]
+fn the_reference_agrees_with_the_independent_implementation() {
+    let reference = || runner(Reference::new(0).expect("an executor"));
+    check_small_network(|| Some(reference()), &[0, 1, 3, 4], 1e-6);
+    for (variant, share, mode) in [
+        (Variant::Paper, 3, BatchNormMode::Batch),
+        (Variant::Released, 3, BatchNormMode::Batch),
+        (Variant::Released, 2, BatchNormMode::Running),
+    ] {
+        let case = Case {
+            batch: "wide",
+            variant,
+            share,
+        };
+        check_forward(reference(), case, mode, 1e-6);
+    }
+}
+
+#[test]
+fn the_cpu_agrees_with_the_independent_implementation() {
+    let cpu = || runner(Cpu::new(0).expect("an executor"));
+    check_small_network(|| Some(cpu()), &[0, 1, 3, 4], 2e-3);
+    for variant in VARIANTS {
+        for share in [2, 3] {
+            for mode in [BatchNormMode::Batch, BatchNormMode::Running] {
+                let case = Case {
+                    batch: "wide",
+                    variant,
+                    share,
+                };
+                check_forward(cpu(), case, mode, 2e-3);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn the_gpu_agrees_with_the_independent_implementation() {
+    let gpu = || common::gpu(axenic::exec::gpu::Checks::On).map(runner);
+    check_small_network(gpu, &[0], 2e-3);
+}
+
+/// At full size, where products are cut into blocks and convolutions into panels for several threads.
+#[test]
+fn a_step_at_full_size_gives_the_same_bits_for_any_number_of_threads() {
+    let config = Preset::Paper.config();
+    let shape = [2, 3, config.model.size, config.model.size];
+    let x = Array::new(shape, hashed("x", shape.iter().product(), 0.0, 1.0)).expect("it fits");
+    let heavy = Array::new([2], vec![1u32, 0]).expect("it fits");
+    let light = Array::new([2], vec![2u32, 0]).expect("it fits");
+    let rate = Array::scalar(0.03);
+    let inputs = [
+        ("x", &x),
+        ("heavy", &heavy),
+        ("light", &light),
+        ("learning_rate", &rate),
+    ];
+    let digest = |threads| {
+        let mut runner = runner(Cpu::new(threads).expect("an executor"));
+        let record = || training_step(&config, 2);
+        let graph = runner.prepare("training", 2, record).expect("it records");
+        set_hashed_weights(&mut runner, &graph);
+        runner.run("training", 2, &inputs).expect("it runs");
+        runner.weights(&graph).expect("they are there").digest()
+    };
+    let one = digest(1);
+    for threads in [2, 3, 7] {
+        assert_eq!(one, digest(threads), "{threads} threads");
+    }
+}
+
+/// The numbers of the paper, and of its released code.
+#[test]
+fn the_presets_are_the_published_settings() {
+    let paper = Preset::Paper.config();
+    assert_eq!(paper.model.variant, Variant::Paper);
+    assert_eq!(paper.train.decoding, Decoding::Joint);
+    let released = Preset::Released.config();
+    assert_eq!(released.model.variant, Variant::Released);
+    assert_eq!(released.train.decoding, Decoding::Released);
+    for config in [paper, released] {
+        let (model, loss, train) = (&config.model, &config.loss, &config.train);
+        assert_eq!((model.share, model.size, model.width), (3, 224, 64));
+        assert_eq!((loss.lambda_inner, loss.lambda_inter), (0.3, 0.3));
+        assert_eq!(loss.tau, 5.0);
+        assert_eq!((train.epochs, train.batch, train.seed), (100, 64, 42));
+        assert_eq!((train.learning_rate, train.warmup_epochs), (0.03, 5.0));
+        assert_eq!((train.momentum, train.weight_decay), (0.9, 5e-4));
+        assert_eq!(train.clip_norm, 3.0);
+        assert_eq!(train.test_share, 0.2);
+        let augment = config.augment;
+        let changes = [
+            augment.vertical_shift,
+            augment.horizontal_shift,
+            augment.brightness,
+            augment.gain,
+            augment.contrast,
+        ];
+        assert_eq!(changes, [0.0; 5]);
+    }
+}
+
+#[test]
+fn samples_are_normalised_by_mean_and_deviation_one_half() {
+    let planes = Planes {
+        height: 1,
+        width: 1,
+        values: vec![0.0, 127.5, 255.0],
+    };
+    assert_eq!(planes.normalised(&NORMALISATION), [-1.0, 0.0, 1.0]);
+}
