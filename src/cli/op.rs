@@ -7,7 +7,7 @@ use crate::autodiff;
 use crate::error::{Error, Result};
 use crate::graph::{Attributes, Graph, Recorder, Tensor};
 use crate::ops::{self, Room};
-use crate::train::Weights;
+use crate::train::{Files, Weights};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -58,11 +58,11 @@ impl Op {
             .map(|(name, array)| (name.as_str(), array))
             .collect();
         let tensors = runner.run("op", 0, &named)?.into_inner();
-        Weights {
+        let results = Weights {
             tensors: tensors.into_iter().collect(),
             ..Weights::default()
-        }
-        .save(&self.output)?;
+        };
+        Files::default().write(&self.output, &results.to_bytes()?)?;
         show::note(&format!(
             "wrote {} on {}",
             self.output.display(),

@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::graphs::{inference, training_step};
 use crate::systems::ife::images::{NORMALISATION, picture, stack};
-use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::run::{RunFolder, Standing};
 use crate::systems::ife::synth;
 use crate::train::Weights;
 use clap::ValueEnum as _;
@@ -49,7 +49,7 @@ impl Subject {
         let batch = extent.batch as usize;
         let graph = Arc::new(training_step(&config, batch)?);
         let weights = match &folder {
-            Some(folder) => folder.load_last()?.0,
+            Some(folder) => last_weights(folder)?,
             None => Weights::initial(&graph, extent.seed)?,
         };
         weights.check(&graph)?;
@@ -101,6 +101,24 @@ impl Subject {
             .iter()
             .map(|(name, array)| (*name, array))
             .collect()
+    }
+}
+
+/// The weights of a run's last checkpoint, optimiser included.
+fn last_weights(folder: &RunFolder) -> Result<Weights> {
+    let mut damaged = None;
+    let last = folder
+        .checkpoints()
+        .load::<Standing>(&mut |e| damaged = Some(e.to_string()))?;
+    match (last, damaged) {
+        (Some(checkpoint), None) => Ok(checkpoint.weights),
+        (_, Some(damage)) => Err(Error::checkpoint(damage)),
+        (None, None) => {
+            let path = folder.path().display();
+            Err(Error::input(format!(
+                "{path} has no checkpoint yet; let the training begin"
+            )))
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Synthetic gels as the inputs of a step: for what needs realistic numbers and no data.
 
-use super::{Balance, labels, sample};
+use super::{Balance, sample};
 use crate::array::Array;
 use crate::data::Image;
+use crate::data::gel_table::CLASSES;
 use crate::data::resize::resize;
 use crate::error::Result;
 use crate::systems::ife::config::Config;
@@ -21,7 +22,7 @@ pub fn step_inputs(config: &Config, batch: usize, seed: u64) -> Result<Vec<(&'st
         let (height, width) = (gel.image.height() as usize, gel.image.width() as usize);
         let picture = Image::new(height, width, gel.image.into_raw())?;
         pixels.extend(resize(&picture, size, size)?.normalised(&NORMALISATION));
-        let (own_heavy, own_light) = labels(gel.class);
+        let (_, own_heavy, own_light) = CLASSES[gel.class];
         heavy.push(own_heavy as u32);
         light.push(own_light as u32);
     }
