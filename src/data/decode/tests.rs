@@ -236,7 +236,7 @@ fn absurd_dimensions_are_refused_at_once() {
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]); // 65500×65500
     let mut webp = encode(gradient(), ImageFormat::WebP);
     assert_eq!(webp[12..16], *b"VP8L");
-    webp[21..25].copy_from_slice(&0x0FFF_FFFFu32.to_le_bytes()); // 14 bits each: 16384×16384
+    webp[21..25].copy_from_slice(&0x0FFF_BFFEu32.to_le_bytes()); // 14 bits each: 16383×16383
     let mut tiff = encode(gradient(), ImageFormat::Tiff);
     for (tag, old) in [(256u16, 37u8), (257, 23)] {
         // Tag, type, count 1, value.
