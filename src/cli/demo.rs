@@ -1,13 +1,14 @@
 //! `axenic demo`: the main job on the embedded default, from nothing to a report.
 
+use super::check::examined;
 use super::compute::Compute;
 use super::train::train_and_report;
 use super::{Outcome, show};
 use crate::error::{Error, Result};
 use crate::systems::ife::config::Preset;
 use crate::systems::ife::fit::FitOptions;
-use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::survey::{Bad, Purpose};
 use crate::systems::ife::synth::{Balance, write_dataset};
 use crate::train::Progress as _;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,10 @@ impl Demo {
             .config()
             .with(&format!("train.seed={}", self.seed))?;
         folder.save_config(&config)?;
-        let images = Images::open(&gels, &config)?;
+        // A small set may have a single gel of a rare class; the demo does without it.
+        let purpose = Purpose::Training { batch: None };
+        let threads = self.compute.threads;
+        let images = examined(&gels, &config, purpose, Bad::Skipped, threads)?;
         let options = FitOptions {
             threads: self.compute.threads,
             checkpoint_every: None,

@@ -1,6 +1,7 @@
 //! The command line: one file per command. Results go to standard output, everything else to standard error.
 
 mod bench;
+mod check;
 mod compute;
 mod demo;
 mod devices;
@@ -10,6 +11,7 @@ mod forward;
 mod init;
 mod plan;
 mod predict;
+mod settings;
 mod show;
 mod synth;
 mod train;
@@ -48,6 +50,8 @@ enum Command {
     Synth(synth::Synth),
     /// Trains a system
     Train(train::Train),
+    /// Examines data before training: every problem with file and line
+    Check(check::Check),
     /// Prints a system's commented default configuration
     Init(init::Init),
     /// Scores a trained run on labelled images
@@ -97,6 +101,7 @@ impl Command {
             Command::Devices(command) => command.run(),
             Command::Synth(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Evaluate(command) => command.run(),
             Command::Predict(command) => command.run(),

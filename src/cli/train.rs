@@ -1,14 +1,17 @@
 //! `axenic train`: a whole training, into a run folder.
 
+use super::check::examined;
 use super::compute::Compute;
+use super::settings::Settings;
 use super::{Outcome, System, show};
 use crate::error::{Error, Result};
 use crate::report;
-use crate::systems::ife::config::{Config, Preset};
+use crate::systems::ife::config::Config;
 use crate::systems::ife::finish::finish;
 use crate::systems::ife::fit::{FitOptions, fit};
 use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::survey::{Bad, Purpose};
 use crate::train::write_whole;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +19,8 @@ use std::path::{Path, PathBuf};
 ///
 /// The run folder holds config.toml (everything resolved), checkpoint/, metrics.csv and report.html. Ctrl-C saves and
 /// stops; --resume continues bit for bit.
+///
+/// The data are examined first, as by `axenic check`; with problems nothing is trained, unless --skip-bad is given.
 ///
 /// Example: axenic train ife --data gels --out run --preset demo --set epochs=20
 #[derive(clap::Args)]
@@ -28,24 +33,17 @@ pub(super) struct Train {
     /// The run folder to write
     #[arg(long)]
     out: PathBuf,
-    /// The configuration to start from: paper, released or demo
-    #[arg(long, value_parser = ["paper", "released", "demo"])]
-    preset: Option<String>,
-    /// A configuration file; what it leaves out comes from the preset
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// One setting, as in epochs=20 or train.epochs=20; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-    /// Where all chance comes from (the same as --set seed=N)
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    settings: Settings,
     /// A checkpoint every so many steps, beside the one at the end of every epoch
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
     /// Go on where the run in the folder stopped
     #[arg(long)]
     resume: bool,
+    /// Leave out what is wrong with the data, list it in the report, and train on the rest
+    #[arg(long)]
+    skip_bad: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -61,7 +59,15 @@ impl Train {
             None => RunFolder::open(&self.out)?.config()?,
         };
         // Nothing is written before the data is known to be good.
-        let images = Images::open(&self.data, &config)?;
+        let purpose = Purpose::Training {
+            batch: Some(config.train.batch),
+        };
+        let bad = if self.skip_bad {
+            Bad::Skipped
+        } else {
+            Bad::Refused
+        };
+        let images = examined(&self.data, &config, purpose, bad, self.compute.threads)?;
         let folder = RunFolder::create(&self.out)?;
         folder.save_config(&config)?;
         let options = FitOptions {
@@ -75,26 +81,11 @@ impl Train {
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
     fn resolve(&self) -> Result<Option<Config>> {
-        let is_plain = self.preset.is_none()
-            && self.config.is_none()
-            && self.settings.is_empty()
-            && self.seed.is_none();
         let exists = RunFolder::open(&self.out).ok();
-        if let (true, true, Some(_)) = (self.resume, is_plain, &exists) {
+        if let (true, true, Some(_)) = (self.resume, self.settings.is_plain(), &exists) {
             return Ok(None);
         }
-        let mut config = Preset::parse(self.preset.as_deref().unwrap_or("paper"))?.config();
-        if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
-            config = Config::read(&text, &config).map_err(|e| e.within(path.display()))?;
-        }
-        for setting in &self.settings {
-            config = config.with(setting)?;
-        }
-        if let Some(seed) = self.seed {
-            config = config.with(&format!("train.seed={seed}"))?;
-        }
+        let config = self.settings.resolve()?;
         match exists {
             Some(folder) if self.resume && folder.config()? == config => Ok(None),
             Some(folder) if self.resume => Err(Error::input(format!(

@@ -20,4 +20,5 @@ pub mod result;
 pub mod run;
 pub mod score;
 pub mod study;
+pub mod survey;
 pub mod synth;

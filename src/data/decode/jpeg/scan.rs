@@ -1,8 +1,8 @@
 //! One scan: its header, and its compressed data block by block.
 
 use super::bits::{Bits, Table};
-use super::{Frame, NOTHING, Walk, damaged};
-use crate::error::Result;
+use super::{Frame, NOTHING, Walk, damaged, truncated};
+use crate::error::{Error, Result};
 
 /// The largest difference of two first coefficients has so many bits, another coefficient so many.
 const MOST_DC_BITS: u8 = 11;
@@ -142,13 +142,18 @@ impl Units<'_> {
                         .product(),
                 };
                 for _ in 0..repeated {
-                    self.block(part, unit).ok_or_else(|| {
-                        damaged(self.bits.at, "its compressed data make no sense")
-                    })?;
+                    self.block(part, unit).ok_or_else(|| self.senseless())?;
                 }
             }
         }
         self.interval_ends()
+    }
+
+    fn senseless(&self) -> Error {
+        match self.bits.bytes.get(self.bits.at) {
+            Some(_) => damaged(self.bits.at, "its compressed data make no sense"),
+            None => truncated(),
+        }
     }
 
     /// Between two intervals: nothing is left of the one, and the marker of the other's number follows.
