@@ -1,5 +1,6 @@
 //! Training: optimisers, schedules, weights and their files, and running the plans of a study.
 
+mod container;
 mod progress;
 mod runner;
 mod schedule;

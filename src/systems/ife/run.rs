@@ -133,7 +133,7 @@ impl RunFolder {
     /// # Errors
     /// It is missing or damaged.
     pub fn load_last(&self) -> Result<(Weights, Standing)> {
-        let weights = Weights::load(&self.last_path())?;
+        let weights = Weights::load_own(&self.last_path())?;
         let standing = weights
             .entry("standing")
             .map_err(|e| e.within(self.last_path().display()))?;
@@ -173,7 +173,7 @@ impl RunFolder {
                 self.0.display()
             )));
         }
-        Weights::load(&self.best_path())
+        Weights::load_own(&self.best_path())
     }
 }
 
