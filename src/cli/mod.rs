@@ -15,6 +15,7 @@ mod settings;
 mod show;
 mod synth;
 mod train;
+mod verify;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -56,6 +57,8 @@ enum Command {
     Init(init::Init),
     /// Scores a trained run on labelled images
     Evaluate(evaluate::Evaluate),
+    /// Checks a run folder's digests and records
+    Verify(verify::Verify),
     /// Reads images with a trained run
     Predict(predict::Predict),
     /// Shows what a trained run looks at in images
@@ -104,6 +107,7 @@ impl Command {
             Command::Check(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Evaluate(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),

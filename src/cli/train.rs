@@ -10,6 +10,7 @@ use crate::systems::ife::config::Config;
 use crate::systems::ife::finish::finish;
 use crate::systems::ife::fit::{FitOptions, fit};
 use crate::systems::ife::images::Images;
+use crate::systems::ife::record::Record;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::survey::{Bad, Purpose};
 use crate::train::write_whole;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Trains a system on a folder of labelled images.
 ///
-/// The run folder holds config.toml (everything resolved), checkpoint/, metrics.csv and report.html. Ctrl-C saves and
+/// The run folder holds config.toml (everything resolved), checkpoint/, metrics.csv, report.html and record.json. Ctrl-C saves and
 /// stops; --resume continues bit for bit.
 ///
 /// The data are examined first, as by `axenic check`; with problems nothing is trained, unless --skip-bad is given.
@@ -131,6 +132,8 @@ pub(super) fn train_and_report(
     }
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
+    let command = std::env::args().collect();
+    let record = Record::begin(folder, config, images, runner.description(), command)?;
     let fitted = fit(&mut runner, config, images, folder, options, &mut progress)?;
     if fitted.was_stopped {
         let path = folder.path().display();
@@ -150,6 +153,7 @@ pub(super) fn train_and_report(
         &mut progress,
     )?;
     write_whole(&folder.report_path(), report::run_html(&report)?.as_bytes())?;
+    record.finish(folder, report.best_epoch)?;
     for evaluation in &report.evaluations {
         show::result(&report::evaluation_text(evaluation))?;
     }

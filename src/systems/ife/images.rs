@@ -62,6 +62,8 @@ pub struct Images {
     pub conversions: BTreeMap<Conversion, usize>,
     /// What is wrong with the folder, and was left out.
     pub left_out: Vec<Problem>,
+    /// The names of the labelled images that were left out.
+    pub without: Vec<String>,
     size: usize,
     cache: Arc<Vec<OnceLock<Planes>>>,
 }
@@ -73,6 +75,7 @@ pub(super) struct Kept {
     pub(super) digest: String,
     pub(super) conversions: BTreeMap<Conversion, usize>,
     pub(super) left_out: Vec<Problem>,
+    pub(super) without: Vec<String>,
 }
 
 /// Positions of the records of each part.
@@ -121,6 +124,7 @@ impl Images {
             digest: kept.digest,
             conversions: kept.conversions,
             left_out: kept.left_out,
+            without: kept.without,
             size,
             cache: Arc::new(cache),
         })

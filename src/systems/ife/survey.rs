@@ -44,6 +44,8 @@ pub struct Survey {
     pub problems: Vec<Problem>,
     /// The images without problems, with their digests and pictures.
     good: Vec<(Record, Examined)>,
+    /// The names of the other images that the tables list rightly.
+    without: Vec<String>,
 }
 
 /// What examining an image file gives.
@@ -78,6 +80,7 @@ impl Survey {
             Purpose::Training { .. } if !records.is_empty() => unlabelled(folder, &records),
             _ => Vec::new(),
         };
+        let mut without: BTreeSet<String> = records.iter().map(|r| r.name.clone()).collect();
         let examined = examine(&records, config.model.size, threads, progress)?;
         let mut good = Vec::new();
         for (record, examined) in records.into_iter().zip(examined) {
@@ -95,12 +98,16 @@ impl Survey {
             remove(&mut good, single, &mut problems);
             problems.extend(batch.and_then(|batch| large_batch(folder, good.len(), batch)));
         }
+        for (record, _) in &good {
+            without.remove(&record.name);
+        }
         problems.extend(unlabelled);
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         Ok(Self {
             folder: folder.to_path_buf(),
             problems,
             good,
+            without: without.into_iter().collect(),
         })
     }
 
@@ -152,6 +159,7 @@ impl Survey {
                 digest,
                 conversions,
                 left_out: self.problems,
+                without: self.without,
             },
             config,
         )
