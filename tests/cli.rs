@@ -103,6 +103,7 @@ fn a_run_folder_holds_what_it_promises() {
         "config.toml",
         "metrics.csv",
         "report.html",
+        "record.json",
         "checkpoint/last.safetensors",
         "checkpoint/best.safetensors",
     ] {
@@ -349,4 +350,50 @@ fn damaged_weights_are_refused() {
         std::fs::write(copy.join("checkpoint/best.safetensors"), damaged).expect("written");
         failed(&["predict", s(&copy), s(&gel)], 1, "best.safetensors");
     }
+}
+
+#[test]
+fn a_run_is_held_against_its_record() {
+    let place = place();
+    let copy = place.root.join("verified");
+    let names = [
+        "config.toml",
+        "metrics.csv",
+        "report.html",
+        "record.json",
+        "checkpoint/best.safetensors",
+        "checkpoint/last.safetensors",
+        "checkpoint/familiarity.safetensors",
+    ];
+    std::fs::create_dir_all(copy.join("checkpoint")).expect("a folder");
+    for file in names {
+        std::fs::copy(place.run.join(file), copy.join(file)).expect("copied");
+    }
+    let printed = done(&["verify", s(&copy)]);
+    assert!(printed.contains("shaders") && printed.contains("cannot be checked"));
+    let found: serde_json::Value =
+        serde_json::from_str(&done(&["verify", s(&copy), "--json"])).expect("JSON");
+    let states = found.as_array().expect("a list").iter();
+    assert!(states.clone().count() > 15 && !states.clone().any(|f| f["state"] == "changed"));
+    for file in names {
+        let whole = std::fs::read(copy.join(file)).expect("read");
+        for at in [whole.len() / 3, whole.len() / 2, whole.len() - 2] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(copy.join(file), &changed).expect("written");
+            failed(&["verify", s(&copy)], 1, "checks failed");
+        }
+        std::fs::remove_file(copy.join(file)).expect("removed");
+        failed(&["verify", s(&copy)], 1, "verified");
+        std::fs::write(copy.join(file), whole).expect("written");
+    }
+    let (gels, none) = (place.root.join("verified gels"), place.root.join("none"));
+    let gone = done(&["verify", s(&copy), "--data", s(&none)]);
+    assert!(gone.contains("is not there"));
+    std::fs::create_dir_all(gels.join("label")).expect("a folder");
+    failed(
+        &["verify", s(&copy), "--data", s(&gels)],
+        1,
+        "checks failed",
+    );
 }

@@ -126,7 +126,11 @@ impl Record {
     ) -> Result<Self> {
         let path = folder.path().join(FILE);
         let mut sessions = match path.exists() {
-            true => Self::read(folder.path())?.sessions,
+            true => {
+                Self::read(folder.path())
+                    .map_err(|e| Error::input(format!("{e}; remove it to go on with a new one")))?
+                    .sessions
+            }
             false => Vec::new(),
         };
         let program = Program::this();

@@ -63,7 +63,8 @@ pub fn verify(folder: &RunFolder, data: Option<&Path>) -> Result<Vec<Finding>> {
         }
     };
     let calls = record.sessions.len();
-    verify.add(FILE, State::Ok, format!("{calls} sessions"));
+    let plural = if calls == 1 { "" } else { "s" };
+    verify.add(FILE, State::Ok, format!("{calls} session{plural}"));
     if let Ok(config) = &config {
         verify.configuration(&record, config);
     }
