@@ -149,6 +149,12 @@ impl Survey {
                 more => format!("{first} (the first of {} problems)", more + 1),
             }));
         }
+        if self.good.is_empty() {
+            let folder = self.folder.display();
+            return Err(Error::input(format!(
+                "{folder}: no image is left to be used"
+            )));
+        }
         let conversions = self.conversions();
         let digest = digest(self.good.iter().map(|(record, e)| (record, e.sha256)));
         let kept = self.good.into_iter().map(|(record, e)| (record, e.planes));
