@@ -113,6 +113,7 @@ fn a_run_folder_holds_what_it_promises() {
         "metrics.csv",
         "report.html",
         "data.csv",
+        "record.json",
         "checkpoint/best.safetensors",
     ] {
         assert!(place.run.join(file).is_file(), "{file}");
@@ -387,4 +388,45 @@ fn damaged_weights_are_refused() {
         std::fs::write(copy.join("checkpoint/best.safetensors"), damaged).expect("written");
         failed(&["predict", s(&copy), s(&gel)], 1, "best.safetensors");
     }
+}
+
+#[test]
+fn a_run_is_held_against_its_record() {
+    let place = place();
+    let copy = copied("verified");
+    let printed = done(&["verify", s(&copy)]);
+    assert!(printed.contains("shaders") && printed.contains("cannot be checked"));
+    let found: serde_json::Value =
+        serde_json::from_str(&done(&["verify", s(&copy), "--json"])).expect("JSON");
+    let states = found.as_array().expect("a list").iter();
+    assert!(states.clone().count() > 15 && !states.clone().any(|f| f["state"] == "changed"));
+    let mut names: Vec<String> = ["config.toml", "data.csv", "metrics.csv", "report.html", "record.json"]
+        .map(String::from)
+        .to_vec();
+    for entry in std::fs::read_dir(copy.join("checkpoint")).expect("a folder") {
+        let name = entry.expect("readable").file_name().into_string().expect("text");
+        names.extend(name.ends_with(".safetensors").then(|| format!("checkpoint/{name}")));
+    }
+    assert!(names.len() >= 8, "{names:?}");
+    for file in &names {
+        let whole = std::fs::read(copy.join(file)).expect("read");
+        for at in [whole.len() / 3, whole.len() / 2, whole.len() - 2] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(copy.join(file), &changed).expect("written");
+            failed(&["verify", s(&copy)], 1, "checks failed");
+        }
+        std::fs::remove_file(copy.join(file)).expect("removed");
+        failed(&["verify", s(&copy)], 1, "verified");
+        std::fs::write(copy.join(file), whole).expect("written");
+    }
+    let (gels, none) = (place.root.join("verified gels"), place.root.join("none"));
+    let gone = done(&["verify", s(&copy), "--data", s(&none)]);
+    assert!(gone.contains("is not there"));
+    std::fs::create_dir_all(gels.join("label")).expect("a folder");
+    failed(
+        &["verify", s(&copy), "--data", s(&gels)],
+        1,
+        "checks failed",
+    );
 }

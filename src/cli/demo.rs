@@ -1,5 +1,6 @@
 //! `axenic demo`: the main job on the embedded default, from nothing to a report.
 
+use super::check::examined;
 use super::compute::{Compute, seeds};
 use super::synth::render;
 use super::train::{CHECKPOINT_EVERY, OnDeviceLoss, train_and_report};
@@ -7,8 +8,8 @@ use super::{Outcome, show};
 use crate::error::{Error, Result};
 use crate::systems::ife::config::Preset;
 use crate::systems::ife::fit::{FitOptions, Task};
-use crate::systems::ife::images::Images;
 use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::survey::{Bad, Purpose};
 use crate::systems::ife::synth::Balance;
 use crate::train::Files;
 use std::path::PathBuf;
@@ -70,7 +71,9 @@ impl Demo {
         let threads = self.compute.threads;
         render(&gels, self.count, Balance::Even, self.seed, threads)?;
         show::stop_gently_on_interrupt()?;
-        let images = Images::open(&gels, &config)?;
+        // A small set may have a single gel of a rare class; the demo does without it.
+        let purpose = Purpose::Training { batch: None };
+        let images = examined(&gels, &config, purpose, Bad::Skipped, threads)?;
         let task = Task {
             config: &config,
             images: &images,

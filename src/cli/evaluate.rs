@@ -1,14 +1,16 @@
 //! `axenic evaluate`: a trained run on labelled images.
 
+use super::check::examined;
 use super::compute::Compute;
 use super::{Outcome, show};
 use crate::error::Result;
 use crate::report;
-use crate::systems::ife::images::{Images, Part, require};
+use crate::systems::ife::images::{Part, require};
 use crate::systems::ife::reader::Reader;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::score::evaluate;
 use crate::systems::ife::study::{INFERENCE_BATCH, outcomes};
+use crate::systems::ife::survey::{Bad, Purpose};
 use crate::train::Progress as _;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -31,6 +33,9 @@ pub(super) struct Evaluate {
     /// Where the chance of the intervals' bootstrap comes from; by default the run's seed
     #[arg(long)]
     seed: Option<u64>,
+    /// Leave out what is wrong with the data, as a training with --skip-bad did
+    #[arg(long)]
+    skip_bad: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +62,18 @@ impl Evaluate {
         let folder = RunFolder::open(&self.run)?;
         let mut runner = self.compute.runner()?;
         let reader = Reader::open(&folder, &mut runner, INFERENCE_BATCH)?;
-        let images = Images::open(&self.data, &reader.config)?;
+        // What is to be split as in training is examined as in training.
+        let purpose = match part {
+            Part::All => Purpose::Scoring,
+            _ => Purpose::Training { batch: None },
+        };
+        let bad = if self.skip_bad {
+            Bad::Skipped
+        } else {
+            Bad::Refused
+        };
+        let threads = self.compute.threads;
+        let images = examined(&self.data, &reader.config, purpose, bad, threads)?;
         let items = require(&images, part)?;
         let mut progress = show::Shown::default();
         progress.begin(

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod check;
 mod compute;
 mod demo;
 mod devices;
@@ -13,10 +14,12 @@ mod op;
 mod ops;
 mod plan;
 mod predict;
+mod settings;
 mod show;
 mod subject;
 mod synth;
 mod train;
+mod verify;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -52,10 +55,14 @@ enum Command {
     Synth(synth::Synth),
     /// Trains a system
     Train(train::Train),
+    /// Examines data before training: every problem with file and line
+    Check(check::Check),
     /// Prints a system's commented default configuration
     Init(init::Init),
     /// Scores a trained run on labelled images
     Evaluate(evaluate::Evaluate),
+    /// Checks a run folder's digests and records
+    Verify(verify::Verify),
     /// Reads images with a trained run
     Predict(predict::Predict),
     /// Shows what a trained run looks at in images
@@ -107,8 +114,10 @@ impl Command {
             Command::Devices(command) => command.run(),
             Command::Synth(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Evaluate(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),

@@ -1,16 +1,19 @@
 //! `axenic train`: a whole training, into a run folder.
 
-use super::compute::{Compute, seeds};
+use super::check::examined;
+use super::compute::Compute;
+use super::settings::Settings;
 use super::{Outcome, System, show};
 use crate::error::{Error, Result};
 use crate::exec::Cpu;
 use crate::graph::Target;
 use crate::report;
-use crate::systems::ife::config::{Config, Preset};
+use crate::systems::ife::config::Config;
 use crate::systems::ife::fit::{FitOptions, Task, is_finished};
-use crate::systems::ife::images::Images;
+use crate::systems::ife::record::Record;
 use crate::systems::ife::result::Evaluation;
 use crate::systems::ife::run::RunFolder;
+use crate::systems::ife::survey::{Bad, Purpose};
 use crate::systems::ife::train::train;
 use crate::train::{Files, Runner};
 use clap::ValueEnum;
@@ -20,12 +23,14 @@ use std::path::{Path, PathBuf};
 /// Trains a system on a folder of labelled images.
 ///
 /// The run folder holds config.toml (everything resolved), data.csv (what is trained on, file by file), checkpoint/,
-/// metrics.csv and report.html.
+/// metrics.csv, report.html and record.json.
 ///
 /// Nothing is lost: a checkpoint is written every 20 steps, and --resume continues bit for bit, as if the run had never
 /// been interrupted, whatever ended it: Ctrl-C, SIGTERM or the terminal's end (the step is finished and saved, the exit
 /// code is 1, a second signal ends at once; to outlive the terminal, start it with setsid or in tmux), a full disk,
 /// kill -9, a power cut.
+///
+/// The data are examined first, as by `axenic check`; with problems nothing is trained, unless --skip-bad is given.
 ///
 /// Example: axenic train ife --data gels --out run --preset demo --set epochs=20
 #[derive(clap::Args)]
@@ -38,18 +43,8 @@ pub(super) struct Train {
     /// The run folder to write
     #[arg(long)]
     out: PathBuf,
-    /// The configuration to start from; paper without it
-    #[arg(long, value_parser = Preset::NAMED.map(|(name, _)| name))]
-    preset: Option<String>,
-    /// A configuration file; what it leaves out comes from the preset
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// One setting, as in epochs=20 or train.epochs=20; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-    /// Where all chance comes from (the same as --set seed=N)
-    #[arg(long, value_parser = seeds())]
-    seed: Option<u64>,
+    #[command(flatten)]
+    settings: Settings,
     /// A checkpoint every so many steps, beside the one at the end of every epoch
     #[arg(long, value_name = "STEPS", default_value_t = CHECKPOINT_EVERY,
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -60,6 +55,9 @@ pub(super) struct Train {
     /// What to do when the device is lost or its memory does not suffice
     #[arg(long, value_enum, default_value_t)]
     on_device_loss: OnDeviceLoss,
+    /// Leave out what is wrong with the data, list it in the report, and train on the rest
+    #[arg(long)]
+    skip_bad: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -90,7 +88,15 @@ impl Train {
             None => RunFolder::open(&self.out)?.config()?,
         };
         // Nothing is written before the data is known to be good.
-        let images = Images::open(&self.data, &config)?;
+        let purpose = Purpose::Training {
+            batch: Some(config.train.batch),
+        };
+        let bad = if self.skip_bad {
+            Bad::Skipped
+        } else {
+            Bad::Refused
+        };
+        let images = examined(&self.data, &config, purpose, bad, self.compute.threads)?;
         let folder = RunFolder::create(&self.out, Files::default())?;
         let task = Task {
             config: &config,
@@ -108,26 +114,11 @@ impl Train {
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
     fn resolve(&self) -> Result<Option<Config>> {
-        let is_plain = self.preset.is_none()
-            && self.config.is_none()
-            && self.settings.is_empty()
-            && self.seed.is_none();
         let exists = RunFolder::open(&self.out).ok();
-        if let (true, true, Some(_)) = (self.resume, is_plain, &exists) {
+        if let (true, true, Some(_)) = (self.resume, self.settings.is_plain(), &exists) {
             return Ok(None);
         }
-        let mut config = Preset::parse(self.preset.as_deref().unwrap_or("paper"))?.config();
-        if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
-            config = Config::read(&text, &config).map_err(|e| e.within(path.display()))?;
-        }
-        for setting in &self.settings {
-            config = config.with(setting)?;
-        }
-        if let Some(seed) = self.seed {
-            config = config.with(&format!("train.seed={seed}"))?;
-        }
+        let config = self.settings.resolve()?;
         match exists {
             Some(folder) if self.resume => {
                 config.expect_unchanged(&folder.config()?)?;
@@ -154,6 +145,7 @@ pub(super) fn train_and_report(
 ) -> Result<Outcome> {
     let folder = task.folder;
     if is_finished(task)? {
+        Record::complete(folder)?;
         show::note(&format!(
             "the run in {} is finished",
             folder.path().display()
@@ -165,6 +157,8 @@ pub(super) fn train_and_report(
     }
     let mut runner = compute.runner()?;
     show::note(&format!("training on {}", runner.description()));
+    let command = std::env::args().collect();
+    let record = Record::begin(task, runner.description(), command)?;
     let is_gpu = matches!(runner.executor().target(), Target::Gpu(_));
     let cpu = || Ok(Runner::new(Box::new(Cpu::new(compute.threads)?)));
     let is_spared = is_gpu && on_device_loss == OnDeviceLoss::Cpu;
@@ -174,6 +168,7 @@ pub(super) fn train_and_report(
     folder
         .files()
         .write(&folder.report_path(), page.as_bytes())?;
+    record.finish(folder, report.best_epoch)?;
     let trained = Trained {
         best_epoch: report.best_epoch,
         weights_sha256: folder.load_best()?.digest(),

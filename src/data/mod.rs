@@ -8,6 +8,7 @@
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod decode;
+pub mod file;
 #[cfg(feature = "cli")]
 pub mod gel_table;
 mod image;

@@ -11,6 +11,8 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::{AnyOp, Asked, Attribute, Attributes, Link, Op};
+use crate::graph::{AnyOp, Attributes, Limits, Link, Op, Shader};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod support;
@@ -128,6 +130,26 @@ pub fn room(name: &str) -> Result<&'static Room> {
             names.join(", ")
         ))
     })
+}
+
+/// Every shader that a room launches in any of its cases, on devices small and large, by name.
+pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
+    let large = Limits {
+        binding_bytes: 4 << 30,
+        storage_buffers: 32,
+        invocations: 1024,
+        workgroup_bytes: 64 << 10,
+    };
+    let mut shaders = BTreeMap::new();
+    for case in ROOMS.iter().flat_map(Room::cases) {
+        let inputs: Vec<_> = case.inputs.iter().map(Array::spec).collect();
+        for limits in [Limits::default(), large] {
+            let launches = case.op.launches(&inputs, &limits);
+            let launched = launches.into_iter().flatten();
+            shaders.extend(launched.map(|launch| (launch.shader.name, launch.shader)));
+        }
+    }
+    shaders
 }
 
 macro_rules! rooms {

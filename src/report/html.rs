@@ -19,6 +19,7 @@ struct RunView<'a> {
     examples: Vec<ExampleView>,
     config: &'a str,
     facts: &'a [(String, String)],
+    left_out: Vec<(String, &'a str)>,
 }
 
 /// The report of a run as one HTML file: styles, charts and images are inside, and nothing is loaded from elsewhere.
@@ -41,6 +42,11 @@ pub fn run_html(report: &RunReport) -> Result<String> {
         examples: examples.collect::<Result<_>>()?,
         config: report.config.trim_end(),
         facts: &report.facts,
+        left_out: report
+            .left_out
+            .iter()
+            .map(|problem| (problem.place(), problem.what.as_str()))
+            .collect(),
     };
     render("run.html", &view)
 }

@@ -24,4 +24,4 @@ pub use explain_page::explain_html;
 pub use html::run_html;
 pub use png::encode_png;
 pub use table::{Align, Table, harmless};
-pub use text::{evaluation_text, predictions_csv, predictions_text};
+pub use text::{evaluation_text, predictions_csv, predictions_text, problems_text};

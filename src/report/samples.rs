@@ -26,6 +26,7 @@ pub(super) fn report(epochs: usize, classes: &[usize]) -> RunReport {
         .map(|(name, value)| (name.into(), value.into()))
         .into(),
         data: "1530 labelled images: 1102 Negative, 9 κ, 12 λ, 164 IgG-κ, 111 IgG-λ, 47 IgA-κ, 48 IgA-λ, 26 IgM-κ, 11 IgM-λ".into(),
+        left_out: Vec::new(),
     }
 }
 

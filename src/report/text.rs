@@ -3,10 +3,23 @@
 use super::evaluation::{missed_positives, shares};
 use super::format::{decimal, name_of, percent, percent_interval, significant};
 use super::table::{Align, Table, harmless};
+use crate::data::gel_table::Problem;
 use crate::error::{Error, Result};
 use crate::systems::ife::result::{
     CLASS_NAMES, Evaluation, HEAVY_NAMES, LIGHT_NAMES, OperatingPoint, Prediction,
 };
+
+/// Problems of a data folder for the terminal: where and what. Empty without problems.
+pub fn problems_text(problems: &[Problem]) -> String {
+    let mut table = Table::new(vec![Align::Left, Align::Left]);
+    if !problems.is_empty() {
+        table.row(["where", "what"]);
+    }
+    for problem in problems {
+        table.row([problem.place().as_str(), &problem.what]);
+    }
+    table.render(0)
+}
 
 /// An evaluation for the terminal: metrics with their intervals, confusion matrices, operating points.
 pub fn evaluation_text(evaluation: &Evaluation) -> String {

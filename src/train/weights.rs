@@ -1,22 +1,31 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
+use super::container::{self, Content, Entry};
 use super::sgd::MOMENTUM;
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::graph::Graph;
 use crate::shape::Shape;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::Path;
 
 /// The one key of a file's metadata; its value is JSON.
 const METADATA_KEY: &str = "axenic";
-/// The entry of the metadata that holds the digest of the tensors.
+/// The entry of the metadata that holds the digest of the tensors and of the other entries.
 const DIGEST_ENTRY: &str = "sha256";
-/// The entry of the metadata that holds the digest of the metadata without this entry.
-const METADATA_DIGEST_ENTRY: &str = "sha256.metadata";
+
+/// What vouches for a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// A digest that fits.
+    Digest,
+    /// Nothing: the file is of another program.
+    None,
+}
 
 /// Parameters and states by name, with what is to be known about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,7 +88,8 @@ impl Weights {
     }
 
     /// That the tensors are exactly those of the graph: none missing, none unknown, none of another shape. Tensors that
-    /// the graph declares as travelling, the optimiser's, and `num_batches_tracked` may be there or not.
+    /// the graph declares as travelling, the optimiser's, and `num_batches_tracked` may be there or not. Every number must
+    /// be finite: with one that is not, a network answers nonsense or nothing.
     ///
     /// # Errors
     /// One sentence that lists every difference.
@@ -107,6 +117,9 @@ impl Weights {
         }
         for (name, array) in &self.tensors {
             let own = array.spec();
+            if let Some(at) = not_finite(array) {
+                complaints.push(format!("{name} holds no finite number at element {at}"));
+            }
             match travelling.get(name.as_str()) {
                 _ if needed.contains_key(name.as_str()) => {}
                 Some(spec) if *spec == own => {}
@@ -141,7 +154,26 @@ impl Weights {
 
     /// SHA-256 over the sorted names, the shapes and the bytes.
     pub fn digest(&self) -> String {
+        hex(self.hashed(Sha256::new()))
+    }
+
+    /// SHA-256 over everything that a file holds: the metadata, the types, and what [`digest`](Self::digest) covers.
+    fn payload_digest(&self) -> String {
+        let metadata = serde_json::Value::Object(self.metadata.clone()).to_string();
         let mut hasher = Sha256::new();
+        hasher.update((metadata.len() as u64).to_le_bytes());
+        hasher.update(metadata);
+        for array in self.tensors.values() {
+            hasher.update([match array.numbers() {
+                Numbers::F32(_) => 0,
+                Numbers::U32(_) => 1,
+                Numbers::F64(_) => 2,
+            }]);
+        }
+        hex(self.hashed(hasher))
+    }
+
+    fn hashed(&self, mut hasher: Sha256) -> Sha256 {
         for (name, array) in &self.tensors {
             hasher.update((name.len() as u64).to_le_bytes());
             hasher.update(name);
@@ -152,14 +184,14 @@ impl Weights {
                 .for_each(|&n| hasher.update((n as u64).to_le_bytes()));
             hasher.update(tensor_bytes(array).1);
         }
-        hex(&hasher.finalize())
+        hasher
     }
 
     /// The first tensor, by name, that holds a number that is not finite.
     pub fn first_not_finite(&self) -> Option<&str> {
         self.tensors
             .iter()
-            .find(|(_, array)| !array.is_finite())
+            .find(|(_, array)| not_finite(array).is_some())
             .map(|(name, _)| name.as_str())
     }
 
@@ -180,14 +212,13 @@ impl Weights {
         })
     }
 
-    /// The tensors with their metadata and the digests of both as a safetensors file.
+    /// The tensors with their metadata and a digest over both as a safetensors file.
     ///
     /// # Errors
     /// None in practice; the writer is fallible.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut metadata = self.metadata.clone();
-        metadata.insert(DIGEST_ENTRY.into(), self.digest().into());
-        metadata.insert(METADATA_DIGEST_ENTRY.into(), digest_of(&metadata).into());
+        metadata.insert(DIGEST_ENTRY.into(), self.payload_digest().into());
         let json = serde_json::Value::Object(metadata).to_string();
         let failed =
             |e: safetensors::SafeTensorError| Error::checkpoint(format!("cannot be written: {e}"));
@@ -204,14 +235,34 @@ impl Weights {
         .map_err(failed)
     }
 
-    /// Reads a safetensors file. If it is one of ours, its digest is checked.
+    /// Reads a safetensors file of any origin. If it is one of ours, its digest is checked.
     ///
     /// # Errors
     /// The file cannot be read, is damaged, or holds types that are neither real nor index.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path)
-            .map_err(|e| Error::input(format!("cannot read {}: {e}", path.display())))?;
-        Self::parse(&bytes).map_err(|e| e.within(path.display()))
+        Ok(Self::read(path)?.0)
+    }
+
+    /// Reads a file that this program wrote: without a digest it is refused.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), or the file has no digest.
+    pub fn load_own(path: &Path) -> Result<Self> {
+        proven(Self::read(path)?).map_err(|e| e.within(path.display()))
+    }
+
+    fn read(path: &Path) -> Result<(Self, Proof)> {
+        let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
+        let content = || -> Result<Content> {
+            // Asked before opening, because opening a pipe waits for its writer.
+            let metadata = path.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                return Err(Error::input("this is not a file"));
+            }
+            container::read(File::open(path).map_err(failed)?, metadata.len())
+        };
+        let loaded = content().and_then(Self::from_content);
+        loaded.map_err(|e| e.within(path.display()))
     }
 
     /// Reads the bytes of a safetensors file.
@@ -219,48 +270,67 @@ impl Weights {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let damaged = |e: safetensors::SafeTensorError| {
-            Error::checkpoint(format!("not a whole safetensors file: {e}"))
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        Ok(Self::from_content(container::read(bytes, bytes.len() as u64)?)?.0)
+    }
+
+    /// Reads the bytes of a file that this program wrote: without a digest they are refused.
+    ///
+    /// # Errors
+    /// As [`load_own`](Self::load_own).
+    pub fn parse_own(bytes: &[u8]) -> Result<Self> {
+        proven(Self::from_content(container::read(bytes, bytes.len() as u64)?)?)
+    }
+
+    fn from_content(content: Content) -> Result<(Self, Proof)> {
         let mut weights = Self::default();
-        for (name, view) in file.tensors() {
-            let array = from_view(&view).map_err(|e| e.within(&name))?;
-            weights.tensors.insert(name, array);
+        for entry in content.entries {
+            let data = &content.data[entry.range.clone()];
+            let array = array(&entry, data)
+                .map_err(|e| e.within(format!("its tensor {:?}", entry.name)))?;
+            weights.tensors.insert(entry.name, array);
         }
-        if let Some(json) = header
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(METADATA_KEY))
-        {
-            weights.metadata = serde_json::from_str(json)
-                .map_err(|e| Error::checkpoint(format!("its metadata is damaged: {e}")))?;
-            let stated = weights.metadata.remove(METADATA_DIGEST_ENTRY);
-            if stated != Some(digest_of(&weights.metadata).into()) {
-                return Err(Error::checkpoint(
-                    "its metadata does not match its digest: the file is damaged",
-                ));
-            }
-            let stated = weights.metadata.remove(DIGEST_ENTRY);
-            if stated != Some(weights.digest().into()) {
-                return Err(Error::checkpoint(
-                    "its tensors do not match their digest: the file is damaged",
-                ));
-            }
+        let Some(json) = content.metadata.get(METADATA_KEY) else {
+            return Ok((weights, Proof::None));
+        };
+        let damaged = |what: String| Error::checkpoint(format!("its metadata {what}"));
+        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
+            .map_err(|e| damaged(format!("cannot be read: the file is damaged ({e})")))?;
+        // What reads the same but is written otherwise was changed by someone.
+        if serde_json::to_string(&entries).ok().as_ref() != Some(json) {
+            return Err(damaged("was rewritten: the file is damaged".to_string()));
         }
-        Ok(weights)
+        weights.metadata = entries;
+        let stated = weights.metadata.remove(DIGEST_ENTRY);
+        if stated != Some(weights.payload_digest().into()) {
+            return Err(Error::checkpoint(
+                "its content does not match its digest: the file is damaged",
+            ));
+        }
+        Ok((weights, Proof::Digest))
     }
 }
 
-/// SHA-256 of metadata as JSON, its keys sorted.
-fn digest_of(metadata: &serde_json::Map<String, serde_json::Value>) -> String {
-    let json = serde_json::to_vec(metadata).unwrap_or_default();
-    hex(&Sha256::digest(json))
+fn proven((weights, proof): (Weights, Proof)) -> Result<Weights> {
+    match proof {
+        Proof::Digest => Ok(weights),
+        Proof::None => Err(Error::checkpoint(
+            "its digest is missing: the file is damaged, or not of this program",
+        )),
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn hex(hasher: Sha256) -> String {
+    let bytes = hasher.finalize();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first element that is no finite number.
+fn not_finite(array: &Array) -> Option<usize> {
+    match array.numbers() {
+        Numbers::F32(values) => values.iter().position(|x| !x.is_finite()),
+        Numbers::F64(values) => values.iter().position(|x| !x.is_finite()),
+        _ => None,
+    }
 }
 
 /// The format is little-endian, as every machine this is built for.
@@ -275,20 +345,14 @@ fn tensor_bytes(array: &Array) -> (Dtype, &[u8]) {
     }
 }
 
-fn from_view(view: &TensorView<'_>) -> Result<Array> {
-    let shape = Shape::new(view.shape()).map_err(|e| Error::checkpoint(e.to_string()))?;
-    let data = view.data();
-    let numbers: Numbers = match view.dtype() {
-        Dtype::F32 => words(data, f32::from_le_bytes).collect::<Vec<_>>().into(),
-        Dtype::F64 => words(data, f64::from_le_bytes).collect::<Vec<_>>().into(),
-        Dtype::U32 => words(data, u32::from_le_bytes).collect::<Vec<_>>().into(),
-        Dtype::I32 => index(words(data, i32::from_le_bytes).map(i64::from))?,
-        Dtype::I64 => index(words(data, i64::from_le_bytes))?,
-        other => {
-            return Err(Error::checkpoint(format!(
-                "elements of type {other:?} are not supported (F32, F64, U32, I32, I64 are)"
-            )));
-        }
+fn array(entry: &Entry, data: &[u8]) -> Result<Array> {
+    let shape = Shape::new(&entry.shape).map_err(|e| Error::checkpoint(e.to_string()))?;
+    let numbers: Numbers = match entry.element {
+        container::Element::F32 => words(data, f32::from_le_bytes).collect::<Vec<_>>().into(),
+        container::Element::F64 => words(data, f64::from_le_bytes).collect::<Vec<_>>().into(),
+        container::Element::U32 => words(data, u32::from_le_bytes).collect::<Vec<_>>().into(),
+        container::Element::I32 => index(words(data, i32::from_le_bytes).map(i64::from))?,
+        container::Element::I64 => index(words(data, i64::from_le_bytes))?,
     };
     Array::new(shape, numbers).map_err(|e| Error::checkpoint(e.to_string()))
 }

@@ -1,59 +1,7 @@
-//! What a file's container says and the decoders do not tell: whether a JPEG is whole, how many colour components it
-//! stores, and whether a file holds further pictures.
+//! What a file's container says and the decoders do not tell: whether a file holds further pictures, and whether its
+//! pixels are numbers of a palette.
 
 use image::ImageFormat;
-
-/// What walking over a JPEG's segments finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Jpeg {
-    /// Colour components of the frame: 1 grey, 3 colour, 4 CMYK.
-    pub(super) components: u8,
-    /// Whether the end-of-image marker is there.
-    pub(super) whole: bool,
-}
-
-/// Walks over the segments of a JPEG up to its end-of-image marker.
-///
-/// The decoder fills what a truncated file lacks with grey and reports success; a diagnosis must not rest on that.
-pub(super) fn walk_jpeg(bytes: &[u8]) -> Jpeg {
-    let mut found = Jpeg {
-        components: 0,
-        whole: false,
-    };
-    let mut at = 2; // behind the start-of-image marker
-    while let Some(marker) = next_marker(bytes, &mut at) {
-        match marker {
-            0xD9 => {
-                found.whole = true;
-                break;
-            }
-            // A stuffed zero or a restart inside compressed data, or another marker without a segment.
-            0x00 | 0x01 | 0xD0..=0xD8 => {}
-            _ => {
-                let Some(length) = u16_be(bytes, at) else {
-                    break;
-                };
-                // Start of frame: length (2), bits per sample (1), height (2), width (2), components (1).
-                let is_frame =
-                    matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC);
-                if is_frame && found.components == 0 {
-                    found.components = bytes.get(at + 7).copied().unwrap_or(0);
-                }
-                at += usize::from(length).max(2);
-            }
-        }
-    }
-    found
-}
-
-/// The next marker's code at or after `at`, which moves behind it. Bytes that belong to no marker are passed over.
-fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
-    let rest = bytes.get(*at..)?;
-    let start = rest.iter().position(|&b| b == 0xFF)?;
-    let code = start + rest[start..].iter().position(|&b| b != 0xFF)?;
-    *at += code + 1;
-    Some(rest[code])
-}
 
 /// True if the file says that it holds more than one picture (an animation, further pages).
 pub(super) fn has_several_pictures(bytes: &[u8], format: ImageFormat) -> bool {
@@ -64,6 +12,20 @@ pub(super) fn has_several_pictures(bytes: &[u8], format: ImageFormat) -> bool {
             bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
         }
         ImageFormat::Tiff => tiff_has_second_page(bytes).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// True if the pixels are numbers of colours in a palette.
+pub(super) fn has_palette(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        // The colour type in the header chunk, which comes first.
+        ImageFormat::Png => bytes.get(25) == Some(&3),
+        // Bits per pixel, in a header of either length.
+        ImageFormat::Bmp => {
+            let at = if bytes.get(14) == Some(&12) { 24 } else { 28 };
+            bytes.get(at).is_some_and(|&bits| bits <= 8)
+        }
         _ => false,
     }
 }

@@ -234,8 +234,21 @@ fn absurd_dimensions_are_refused_at_once() {
         .position(|w| w == [0xFF, 0xC0])
         .expect("frame");
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]); // 65500×65500
+    let mut webp = encode(gradient(), ImageFormat::WebP);
+    assert_eq!(webp[12..16], *b"VP8L");
+    webp[21..25].copy_from_slice(&0x0FFF_BFFEu32.to_le_bytes()); // 14 bits each: 16383×16383
+    let mut tiff = encode(gradient(), ImageFormat::Tiff);
+    // Width, height, rows per strip.
+    for tag in [256u16, 257, 278] {
+        // Tag (2), type (2), count (4), value.
+        let is_entry = |w: &[u8]| w[..2] == tag.to_le_bytes() && w[4..8] == [1, 0, 0, 0];
+        let entry = tiff.windows(12).position(is_entry).expect("an entry");
+        tiff[entry + 8..entry + 10].copy_from_slice(&50_000u16.to_le_bytes());
+    }
     let start = Instant::now();
     for bomb in [
+        webp,
+        tiff,
         png_header(50_000, 50_000),
         png_header(16_384, 16_384),
         png_header(16_385, 1),
@@ -271,7 +284,7 @@ fn errors_name_the_file() {
     let error = decode(&path).expect_err("empty");
     assert!(error.is_input() && error.to_string().ends_with("gel.png: the file is empty"));
     let text = decode(folder.path()).expect_err("folder").to_string();
-    assert!(text.ends_with("this is not a file"), "{text}");
+    assert!(text.ends_with("this is a folder, not a file"), "{text}");
 }
 
 proptest! {
@@ -289,4 +302,77 @@ proptest! {
             prop_assert!(!e.to_string().is_empty());
         }
     }
+}
+
+/// JPEGs of every kind: sequential, progressive, with restart markers.
+fn jpegs() -> Vec<Vec<u8>> {
+    let large = RgbImage::from_fn(203, 151, |x, y| {
+        Rgb([(x * y / 90) as u8, (3 * x) as u8 ^ 5, (y * y / 100) as u8])
+    });
+    vec![
+        encode(large, ImageFormat::Jpeg),
+        include_bytes!("../../../tests/golden/images/progressive.jpg").to_vec(),
+        include_bytes!("../../../tests/golden/images/restarts.jpg").to_vec(),
+        include_bytes!("../../../tests/golden/images/grey_progressive.jpg").to_vec(),
+    ]
+}
+
+/// Where the first scan's compressed data begin.
+fn first_scan(jpeg: &[u8]) -> usize {
+    let scan = jpeg.windows(2).position(|w| w == [0xFF, 0xDA]);
+    let scan = scan.expect("a scan");
+    scan + 2 + usize::from(u16::from_be_bytes([jpeg[scan + 2], jpeg[scan + 3]]))
+}
+
+#[test]
+fn jpegs_that_lack_data_are_refused_wherever_they_were_cut() {
+    for jpeg in jpegs() {
+        decode_bytes(&jpeg).expect("whole");
+        for keep in first_scan(&jpeg)..jpeg.len() - 2 {
+            failure(&jpeg[..keep]);
+            // With an end marker again, as repair tools leave it; the last byte may be nothing but filling.
+            let ended = [&jpeg[..keep], &[0xFF, 0xD9]].concat();
+            assert!(
+                keep + 4 > jpeg.len() || decode_bytes(&ended).is_err(),
+                "{keep} of {}",
+                jpeg.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn jpegs_damaged_in_the_middle_are_refused() {
+    let jpeg = &jpegs()[0];
+    let (begin, end) = (first_scan(jpeg), jpeg.len() - 2);
+    let mut found = 0;
+    let starts: Vec<usize> = (begin..end - 256).step_by(61).collect();
+    for (i, &at) in starts.iter().enumerate() {
+        let mut damaged = jpeg.clone();
+        let mut stream = crate::rng::Stream::new(1, "damage", i as u64, 0);
+        damaged[at..at + 256].fill_with(|| stream.below(256) as u8);
+        found += usize::from(decode_bytes(&damaged).is_err());
+    }
+    // Random data may be valid; they seldom are.
+    assert!(
+        starts.len() > 50 && found * 100 >= starts.len() * 98,
+        "{found} of {}",
+        starts.len()
+    );
+}
+
+#[test]
+fn palettes_become_colours() {
+    let mut png = png_header(1, 1);
+    png.truncate(8);
+    png.extend(png_chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0]));
+    png.extend(png_chunk(b"PLTE", &[9, 8, 7]));
+    png.extend(png_chunk(
+        b"IDAT",
+        &[0x78, 1, 1, 2, 0, 0xFD, 0xFF, 0, 0, 0, 2, 0, 1],
+    ));
+    png.extend(png_chunk(b"IEND", &[]));
+    let decoded = decode_bytes(&png).expect("decodes");
+    assert_eq!(decoded.image.samples(), [9, 8, 7]);
+    assert_eq!(decoded.conversions, [Conversion::Palette]);
 }

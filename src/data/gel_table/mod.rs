@@ -9,18 +9,21 @@
 //! (`../data/1.JPG`), `label` the class 0–8, `label1` the heavy chain 0–3, `label2` the light chain 0–2. The order of the
 //! columns, further columns, a byte-order mark, CRLF, quotes, blanks around fields and empty lines do not matter.
 //! When both train and test tables are there, `all.csv` is not read: it would repeat them.
+//!
+//! Nothing outside the data folder is read: neither what a path with `..` leads to, nor what a symbolic link does. The
+//! data folder itself may be a link.
 
+mod problem;
 mod reader;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
-use serde::Serialize;
+pub use problem::{Kind, Problem};
+
+use super::decode::MAX_FILE_BYTES;
+use super::file::read_whole;
+use crate::error::Result;
 use sha2::{Digest, Sha256};
-use std::fmt;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Name, heavy chain (0 none, 1 G, 2 A, 3 M) and light chain (0 none, 1 κ, 2 λ) of each class.
@@ -37,21 +40,23 @@ pub const CLASSES: [(&str, usize, usize); 9] = [
 ];
 
 /// The labelled images of a data folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GelTable {
-    /// All images, in the order of the tables.
+    /// The images whose lines are in order, by name: `2.JPG` comes before `10.JPG`, whatever the tables' order.
     pub records: Vec<Record>,
-    /// Which records are for training and which for testing, if the folder says so.
-    pub split: Option<GivenSplit>,
+    /// Everything that is wrong with the tables, in the order of tables and lines.
+    pub problems: Vec<Problem>,
 }
 
-/// Ranges of [`GelTable::records`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenSplit {
-    /// The records of `train.csv`.
-    pub train: Range<usize>,
-    /// The records of `test.csv`.
-    pub test: Range<usize>,
+/// What the tables say of an image's use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// It is listed in `train.csv`.
+    Train,
+    /// It is listed in `test.csv`.
+    Test,
+    /// It is listed in `all.csv`, which is still to be split.
+    Either,
 }
 
 /// One labelled image.
@@ -59,7 +64,9 @@ pub struct GivenSplit {
 pub struct Record {
     /// The image as the table names it.
     pub id: String,
-    /// The image file, inside the data folder.
+    /// The image's path inside the data folder, in its shortest form.
+    pub name: String,
+    /// The image file: the data folder and [`name`](Self::name).
     pub path: PathBuf,
     /// Class, 0 to 8: an index into [`CLASSES`].
     pub class: usize,
@@ -67,108 +74,80 @@ pub struct Record {
     pub heavy: usize,
     /// Light chain, 0 to 2.
     pub light: usize,
+    /// What it is for.
+    pub side: Side,
+    /// The table that lists it.
+    pub table: PathBuf,
     /// Line of the table, from 1.
     pub line: u64,
 }
 
-/// Something that is wrong with a data folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The table, or the folder where a table is missing.
-    pub file: PathBuf,
-    /// Line in the table, from 1.
-    pub line: Option<u64>,
-    /// What is wrong there.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-/// All that is wrong with a data folder; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// The problems, in the order of tables and lines.
-    pub fn list(&self) -> &[Problem] {
-        &self.0
-    }
-}
-
-/// The first problem, and how many there are.
-impl From<Problems> for Error {
-    fn from(problems: Problems) -> Self {
-        let first = problems
-            .0
-            .first()
-            .map(Problem::to_string)
-            .unwrap_or_default();
-        Error::input(match problems.0.len() {
-            0 | 1 => first,
-            count => format!("{first} (the first of {count} problems)"),
-        })
-    }
-}
-
 impl GelTable {
     /// Reads the tables of a data folder and checks everything but the images' content.
-    ///
-    /// # Errors
-    /// Every problem found, not only the first.
-    pub fn read(folder: &Path) -> std::result::Result<Self, Problems> {
-        reader::read(folder).map_err(Problems)
-    }
-
-    /// SHA-256 of every image's bytes in hexadecimal, in the order of the records.
-    ///
-    /// # Errors
-    /// An image cannot be read.
-    pub fn fingerprints(&self) -> Result<Vec<String>> {
-        let fingerprint = |record: &Record| {
-            let mut hash = Sha256::new();
-            File::open(&record.path)
-                .and_then(|mut file| io::copy(&mut file, &mut Writer(&mut hash)))
-                .map_err(|e| Error::input(format!("{}: {e}", record.path.display())))?;
-            Ok(hex(&hash.finalize()))
-        };
-        self.records.iter().map(fingerprint).collect()
-    }
-
-    /// A digest of the data: SHA-256 in hexadecimal over the images' fingerprints and labels, in whatever order and under
-    /// whatever names they are stored.
-    pub fn digest(&self, fingerprints: &[String]) -> String {
-        let line = |(record, fingerprint): (&Record, &String)| {
-            let labels = [record.class, record.heavy, record.light];
-            format!("{fingerprint} {labels:?}\n")
-        };
-        let mut lines: Vec<String> = self.records.iter().zip(fingerprints).map(line).collect();
-        lines.sort_unstable();
-        hex(&Sha256::digest(lines.concat()))
+    pub fn read(folder: &Path) -> Self {
+        reader::read(folder)
     }
 }
 
-/// Lets bytes be copied into a hash.
-struct Writer<'a>(&'a mut Sha256);
-
-impl io::Write for Writer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
+impl Record {
+    /// A problem with the image, at its line.
+    pub fn problem(&self, kind: Kind, what: impl std::fmt::Display) -> Problem {
+        let what = format!("image `{}` {what}", problem::shown(&self.id));
+        Problem::new(kind, &self.table, Some(self.line), what)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// `table:line`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.table.display(), self.line)
     }
+}
+
+/// A digest of labelled images: SHA-256 in hexadecimal over each one's name, side, class and SHA-256, in whatever order
+/// they come.
+pub fn digest<'a>(images: impl IntoIterator<Item = (&'a Record, [u8; 32])>) -> String {
+    let line = |(record, bytes): (&Record, [u8; 32])| {
+        let Record {
+            name, side, class, ..
+        } = record;
+        format!("{name:?} {side:?} {class} {}\n", hex(&bytes))
+    };
+    let mut lines: Vec<String> = images.into_iter().map(line).collect();
+    lines.sort_unstable();
+    hex(&Sha256::digest(lines.concat()))
+}
+
+/// The digest of images that are not decoded.
+///
+/// # Errors
+/// An image cannot be read.
+pub fn digest_of_files(records: &[Record]) -> Result<String> {
+    let mut hashed = Vec::with_capacity(records.len());
+    for record in records {
+        let bytes = read_whole(&record.path, MAX_FILE_BYTES)
+            .map_err(|e| e.within(record.path.display()))?;
+        hashed.push((record, Sha256::digest(bytes).into()));
+    }
+    Ok(digest(hashed))
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What names are sorted by, as people do: runs of digits by the numbers they are.
+fn by_number(name: &str) -> (Vec<(usize, String)>, String) {
+    let alike = |a: &u8, b: &u8| a.is_ascii_digit() == b.is_ascii_digit();
+    // A number's length without leading zeros, then its digits; 0 and the text between numbers.
+    let piece = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        match bytes.first() {
+            Some(byte) if byte.is_ascii_digit() => {
+                let digits = text.trim_start_matches('0');
+                (digits.len() + 1, digits.to_string())
+            }
+            _ => (0, text.into_owned()),
+        }
+    };
+    let pieces = name.as_bytes().chunk_by(alike).map(piece);
+    (pieces.collect(), name.to_string())
 }

@@ -156,7 +156,7 @@ impl Familiarity {
     /// # Errors
     /// The file is missing or damaged.
     pub fn load(path: &Path) -> Result<Self> {
-        let file = Weights::load(path)?;
+        let file = Weights::load_own(path)?;
         let numbers = |name: String| -> Result<Vec<f64>> {
             let array = file.tensors.get(&name);
             let array = array.ok_or_else(|| {

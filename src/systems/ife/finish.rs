@@ -78,6 +78,7 @@ pub fn finish(
         config: config.to_toml()?,
         facts: facts(runner, images, fitted, &weights.digest()),
         data: description(images),
+        left_out: images.left_out.clone(),
     })
 }
 
@@ -176,6 +177,7 @@ fn facts(
                 count(Part::Test)
             )
         }),
+        ("converted images", images.converted()),
         ("data SHA-256", images.digest.clone()),
         ("weights SHA-256", weights.to_string()),
     ]

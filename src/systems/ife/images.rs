@@ -2,15 +2,19 @@
 
 use super::config::Config;
 use super::manifest::Manifest;
+use super::survey::{Bad, Purpose, Survey};
 use crate::array::Array;
 use crate::data::augment::Augment;
-use crate::data::gel_table::{CLASSES, GelTable, Record};
+use crate::data::decode::Conversion;
+use crate::data::gel_table::{CLASSES, Problem, Record, Side};
 use crate::data::loader::{Loader, Options};
 use crate::data::resize::{Normalisation, Planes, resize};
 use crate::data::sampler::batches;
-use crate::data::{decode, split};
+use crate::data::{Image, decode, split};
 use crate::error::{Error, Result};
-use std::path::Path;
+use crate::train::Silent;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Mean and standard deviation of the method: 0.5 in every channel.
@@ -49,16 +53,40 @@ impl Part {
 
 /// The labelled images of a folder.
 pub struct Images {
+    /// The folder.
+    pub folder: PathBuf,
     records: Arc<Vec<Record>>,
-    train: Vec<usize>,
-    validation: Vec<usize>,
-    test: Vec<usize>,
-    /// SHA-256 of the files and labels, whatever their order.
+    parts: Parts,
+    /// SHA-256 over all images' names, labels and bytes, whatever their order.
     pub digest: String,
     /// What is trained on, file by file and in order.
     pub manifest: Manifest,
+    /// How many images were converted, and how.
+    pub conversions: BTreeMap<Conversion, usize>,
+    /// What is wrong with the folder, and was left out.
+    pub left_out: Vec<Problem>,
+    /// The names of the labelled images that were left out.
+    pub without: Vec<String>,
     size: usize,
     cache: Arc<Vec<OnceLock<Planes>>>,
+}
+
+/// What a survey keeps of a folder.
+pub(super) struct Kept {
+    pub(super) folder: PathBuf,
+    pub(super) images: Vec<(Record, Option<Planes>)>,
+    pub(super) fingerprints: Vec<[u8; 32]>,
+    pub(super) digest: String,
+    pub(super) conversions: BTreeMap<Conversion, usize>,
+    pub(super) left_out: Vec<Problem>,
+    pub(super) without: Vec<String>,
+}
+
+/// Positions of the records of each part.
+struct Parts {
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    test: Vec<usize>,
 }
 
 /// One step's images and labels.
@@ -74,63 +102,52 @@ pub struct Batch {
 }
 
 impl Images {
-    /// Reads a folder's tables, and splits it as the configuration says: a test part unless the folder has its own, then
-    /// a validation part of what is left, both stratified.
+    /// Examines a folder that is to be trained on, and splits it as the configuration says.
     ///
     /// # Errors
     /// The folder has problems; the first and their count.
     pub fn open(folder: &Path, config: &Config) -> Result<Self> {
-        let table = GelTable::read(folder)?;
-        let fingerprints = table.fingerprints()?;
-        let seed = config.train.seed;
-        let (kept, test) = match &table.split {
-            Some(given) => (given.train.clone().collect(), given.test.clone().collect()),
-            None => held_out(
-                &table.records,
-                (0..table.records.len()).collect(),
-                config.train.test_share,
-                seed,
-                "test",
-            )?,
-        };
-        let (train, validation) = held_out(
-            &table.records,
-            kept,
-            config.train.validation_share,
-            seed,
-            "validation",
-        )?;
+        let purpose = Purpose::Training { batch: None };
+        Survey::take(folder, config, purpose, 0, &mut Silent)?.images(config, Bad::Refused)
+    }
+
+    /// The images that a survey keeps.
+    pub(super) fn new(kept: Kept, config: &Config) -> Result<Self> {
         let size = config.model.size;
-        let manifest = Manifest::new(
-            &table.records,
-            &fingerprints,
-            [
-                (&train, Part::Train),
-                (&validation, Part::Validation),
-                (&test, Part::Test),
-            ],
-        );
-        let affordable = table.records.len() * 3 * size * size * size_of::<f32>() <= CACHE_BYTES;
-        let cached = if affordable { table.records.len() } else { 0 };
-        let cache = Arc::new((0..cached).map(|_| OnceLock::new()).collect());
-        Ok(Self {
-            digest: table.digest(&fingerprints),
-            manifest,
-            records: Arc::new(table.records),
+        let is_affordable = are_affordable(kept.images.len(), size);
+        let (records, planes): (Vec<Record>, Vec<Option<Planes>>) = kept.images.into_iter().unzip();
+        let cell = |planes: Option<Planes>| planes.map_or_else(OnceLock::new, OnceLock::from);
+        let cache = match is_affordable {
+            true => planes.into_iter().map(cell).collect(),
+            false => Vec::new(),
+        };
+        let parts = parts(&records.iter().collect::<Vec<_>>(), config)?;
+        let Parts {
             train,
             validation,
             test,
+        } = &parts;
+        let by_part = [(train, Part::Train), (validation, Part::Validation), (test, Part::Test)];
+        Ok(Self {
+            folder: kept.folder,
+            manifest: Manifest::new(&records, &kept.fingerprints, by_part),
+            parts,
+            records: Arc::new(records),
+            digest: kept.digest,
+            conversions: kept.conversions,
+            left_out: kept.left_out,
+            without: kept.without,
             size,
-            cache,
+            cache: Arc::new(cache),
         })
     }
 
     /// The records of a part, by position.
     pub fn part(&self, part: Part) -> Vec<usize> {
         match part {
-            Part::Train => self.train.clone(),
-            Part::Validation => self.validation.clone(),
-            Part::Test => self.test.clone(),
+            Part::Train => self.parts.train.clone(),
+            Part::Validation => self.parts.validation.clone(),
+            Part::Test => self.parts.test.clone(),
             Part::All => (0..self.records.len()).collect(),
         }
     }
@@ -147,6 +164,16 @@ impl Images {
             .into_iter()
             .for_each(|item| counts[self.records[item].class] += 1);
         counts
+    }
+
+    /// How many images were converted, and how, in words.
+    pub fn converted(&self) -> String {
+        let counts = self.conversions.iter();
+        let listed: Vec<String> = counts.map(|(what, n)| format!("{n}: {what}")).collect();
+        match listed.as_slice() {
+            [] => "none".to_string(),
+            listed => listed.join("; "),
+        }
     }
 
     /// The batches of an order of records, in order, with augmentation if any. The last one may be shorter.
@@ -176,14 +203,37 @@ impl Images {
     }
 }
 
+/// Splits records as the configuration says: a test part unless the tables have their own, then a validation part of what
+/// is left, both stratified.
+fn parts(records: &[&Record], config: &Config) -> Result<Parts> {
+    let seed = config.train.seed;
+    let of = |side: Side| (0..records.len()).filter(move |&i| records[i].side == side);
+    let share = config.train.test_share;
+    let (mut kept, mut test) = held_out(records, of(Side::Either).collect(), share, seed, "test")?;
+    kept.extend(of(Side::Train));
+    test.extend(of(Side::Test));
+    let share = config.train.validation_share;
+    let (train, validation) = held_out(records, kept, share, seed, "validation")?;
+    Ok(Parts {
+        train,
+        validation,
+        test,
+    })
+}
+
+/// Whether so many resized images may be kept in memory.
+pub(super) fn are_affordable(count: usize, size: usize) -> bool {
+    count * 3 * size * size * size_of::<f32>() <= CACHE_BYTES
+}
+
 fn held_out(
-    records: &[Record],
+    records: &[&Record],
     of: Vec<usize>,
     share: f64,
     seed: u64,
     purpose: &str,
 ) -> Result<(Vec<usize>, Vec<usize>)> {
-    let ids: Vec<&str> = of.iter().map(|&item| records[item].id.as_str()).collect();
+    let ids: Vec<&str> = of.iter().map(|&item| records[item].name.as_str()).collect();
     let classes: Vec<usize> = of.iter().map(|&item| records[item].class).collect();
     let split = split::stratified(&ids, &classes, share, seed, purpose)?;
     let pick = |positions: Vec<usize>| positions.into_iter().map(|position| of[position]).collect();
@@ -207,7 +257,12 @@ fn cached_picture(path: &Path, size: usize, cache: Option<&OnceLock<Planes>>) ->
 /// # Errors
 /// It is not an image, or damaged, or too large.
 pub fn picture(path: &Path, size: usize) -> Result<Planes> {
-    resize(&decode::decode(path)?.image, size, size)
+    planes_of(&decode::decode(path)?.image, size)
+}
+
+/// A picture, resized whole to `size` × `size`.
+pub(super) fn planes_of(image: &Image, size: usize) -> Result<Planes> {
+    resize(image, size, size)
 }
 
 /// Pieces of normalised images [3, H, W], one after the other, as one array [N, 3, H, W].

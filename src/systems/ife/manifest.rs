@@ -19,7 +19,7 @@ impl Manifest {
     /// The manifest of records with the digests of their files; `parts` says which record is in which part.
     pub fn new(
         records: &[Record],
-        fingerprints: &[String],
+        fingerprints: &[[u8; 32]],
         parts: [(&Vec<usize>, Part); 3],
     ) -> Self {
         let mut part_of = vec![Part::All; records.len()];
@@ -27,19 +27,20 @@ impl Manifest {
             items.iter().for_each(|&item| part_of[item] = part);
         }
         let rows = records.iter().zip(fingerprints).zip(part_of);
-        let row = |((record, fingerprint), part): ((&Record, &String), Part)| {
+        let row = |((record, fingerprint), part): ((&Record, &[u8; 32]), Part)| {
             let Record {
-                id,
+                name,
                 class,
                 heavy,
                 light,
                 ..
             } = record;
             // A name in quotes, its own quotes doubled, may hold commas.
-            let image = id.replace('"', "\"\"");
+            let image = name.replace('"', "\"\"");
             format!(
-                "{},\"{image}\",{class},{heavy},{light},{fingerprint}\n",
-                part.name()
+                "{},\"{image}\",{class},{heavy},{light},{}\n",
+                part.name(),
+                hex(fingerprint)
             )
         };
         Self(HEAD.to_string() + &rows.map(row).collect::<String>())
@@ -92,8 +93,11 @@ fn rows(text: &str) -> BTreeMap<&str, (&str, &str)> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -101,9 +105,9 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    fn manifest(images: &[(&str, usize, &str)]) -> Manifest {
-        let record = |(id, class, _): &(&str, usize, &str)| Record {
-            id: (*id).to_string(),
+    fn manifest(images: &[(&str, usize, u8)]) -> Manifest {
+        let record = |(name, class, _): &(&str, usize, u8)| Record {
+            name: (*name).to_string(),
             path: PathBuf::new(),
             class: *class,
             heavy: 0,
@@ -111,7 +115,7 @@ mod tests {
             line: 0,
         };
         let records: Vec<Record> = images.iter().map(record).collect();
-        let fingerprints: Vec<String> = images.iter().map(|image| image.2.to_string()).collect();
+        let fingerprints: Vec<[u8; 32]> = images.iter().map(|image| [image.2; 32]).collect();
         let train = (0..images.len()).collect();
         let none = Vec::new();
         Manifest::new(
@@ -127,16 +131,16 @@ mod tests {
 
     #[test]
     fn what_changed_is_named() {
-        let was = manifest(&[("a,\".jpg", 0, "aa"), ("b.jpg", 1, "bb")]);
+        let was = manifest(&[("a,\".jpg", 0, 0xaa), ("b.jpg", 1, 0xbb)]);
         let changes = |now: &Manifest| now.changes_since(was.text().as_bytes(), &was.digest());
-        let now = manifest(&[("a,\".jpg", 0, "ac"), ("b.jpg", 1, "bb")]);
+        let now = manifest(&[("a,\".jpg", 0, 0xac), ("b.jpg", 1, 0xbb)]);
         assert_eq!(changes(&now), "a,\"\".jpg has other content or labels");
-        let now = manifest(&[("a,\".jpg", 2, "aa"), ("c.jpg", 1, "bb")]);
+        let now = manifest(&[("a,\".jpg", 2, 0xaa), ("c.jpg", 1, 0xbb)]);
         assert_eq!(
             changes(&now),
             "a,\"\".jpg has other content or labels, and 2 more differ"
         );
-        let now = manifest(&[("b.jpg", 1, "bb"), ("a,\".jpg", 0, "aa")]);
+        let now = manifest(&[("b.jpg", 1, 0xbb), ("a,\".jpg", 0, 0xaa)]);
         assert_eq!(changes(&now), "the order of its images changed");
         let unknown = now.changes_since(b"damaged", &was.digest());
         assert_eq!(unknown, "its images, labels or their order changed");

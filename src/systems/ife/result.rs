@@ -1,6 +1,6 @@
 //! What a run has to tell: plain structs that the command line prints and the report shows.
 
-use crate::data::gel_table::CLASSES;
+use crate::data::gel_table::{CLASSES, Problem};
 use serde::{Deserialize, Serialize};
 
 /// A number with the ends of its 95 % interval; `None` where it is not defined (no positives, an absent class).
@@ -147,6 +147,8 @@ pub struct RunReport {
     pub facts: Vec<(String, String)>,
     /// Where the data came from, in a sentence.
     pub data: String,
+    /// What was wrong with the data, and so was left out.
+    pub left_out: Vec<Problem>,
 }
 
 /// Names of the nine classes.

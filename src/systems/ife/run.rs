@@ -257,11 +257,7 @@ impl RunFolder {
                 self.path.display()
             )));
         }
-        let weights = Weights::load(&path)?;
-        // Without its metadata a file has no digest either.
-        let system: Result<String> = weights.entry("system");
-        system.map_err(|e| e.within(path.display()))?;
-        Ok(weights)
+        Weights::load_own(&path)
     }
 }
 

@@ -1,0 +1,242 @@
+//! The safetensors container, read strictly: files may come from strangers.
+//!
+//! Eight bytes give the header's length, the header is JSON, and the tensors' bytes follow without gaps. The header is
+//! held against the file's length before anything else is read, so that no file can ask for more memory than it has bytes.
+//! Unlike the library that writes them, this reader refuses names that come twice, and says which tensor is wrong.
+//!
+//! Reference: <https://github.com/huggingface/safetensors>, section "Format".
+
+use crate::error::{Error, Result};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+
+/// A header of so many bytes describes a hundred thousand tensors.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+/// Bytes of the header's length.
+const PREFIX: u64 = 8;
+/// The one member of the header that is no tensor.
+const METADATA: &str = "__metadata__";
+
+/// The element types that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    F32,
+    F64,
+    U32,
+    I32,
+    I64,
+}
+
+impl Element {
+    fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "F32" => Element::F32,
+            "F64" => Element::F64,
+            "U32" => Element::U32,
+            "I32" => Element::I32,
+            "I64" => Element::I64,
+            _ => {
+                return Err(damaged(format!(
+                    "elements of type {name:?} are not supported (F32, F64, U32, I32, I64 are)"
+                )));
+            }
+        })
+    }
+
+    fn size(self) -> u64 {
+        match self {
+            Element::F32 | Element::U32 | Element::I32 => 4,
+            Element::F64 | Element::I64 => 8,
+        }
+    }
+}
+
+/// A tensor in a file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) element: Element,
+    pub(super) shape: Vec<usize>,
+    /// Its bytes in [`Content::data`].
+    pub(super) range: Range<usize>,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// In the order of their bytes.
+    pub(super) entries: Vec<Entry>,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) data: Vec<u8>,
+}
+
+/// Reads a file of `length` bytes.
+pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
+    let head = take(&mut file, PREFIX.min(length))?;
+    let stated = match head.first_chunk::<8>() {
+        Some(&bytes) => u64::from_le_bytes(bytes),
+        None => return Err(damaged(format!("it ends after {length} bytes"))),
+    };
+    if stated > MAX_HEADER_BYTES {
+        return Err(damaged(format!(
+            "its first bytes state a header of {stated} bytes, more than {} MiB",
+            MAX_HEADER_BYTES >> 20
+        )));
+    }
+    let Some(rest) = length.checked_sub(PREFIX + stated) else {
+        return Err(damaged(format!(
+            "it ends after {length} bytes, in the middle of its header of {stated} bytes"
+        )));
+    };
+    let header = take(&mut file, stated)?;
+    let Header { tensors, metadata } = parse(&header)?;
+    let entries = entries(tensors, rest)?;
+    Ok(Content {
+        entries,
+        metadata,
+        data: take(&mut file, rest)?,
+    })
+}
+
+fn damaged(what: impl Into<String>) -> Error {
+    Error::checkpoint(what)
+}
+
+/// Exactly `length` bytes.
+fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length)
+        .ok()
+        .map(|n| bytes.try_reserve_exact(n));
+    if !matches!(room, Some(Ok(()))) {
+        return Err(damaged(format!(
+            "{length} bytes do not fit into the memory"
+        )));
+    }
+    let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 == length {
+        return Ok(bytes);
+    }
+    Err(damaged("it became shorter while it was read"))
+}
+
+fn parse(header: &[u8]) -> Result<Header> {
+    let text = std::str::from_utf8(header).map_err(|e| {
+        let at = PREFIX as usize + e.valid_up_to();
+        damaged(format!("its header is no UTF-8 text at byte {at}"))
+    })?;
+    if !text.starts_with('{') {
+        return Err(damaged(format!(
+            "its header does not begin at byte {PREFIX}"
+        )));
+    }
+    serde_json::from_str(text).map_err(|e| damaged(format!("its header is damaged: {e}")))
+}
+
+/// The tensors in the order of their bytes: each begins where the one before ends, the last ends with the file.
+fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<Entry>> {
+    tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
+    let mut end = 0;
+    let mut entries = Vec::with_capacity(tensors.len());
+    for (name, info) in tensors {
+        let wrong = |what: String| damaged(format!("its tensor {name:?} {what}"));
+        let (from, to) = info.data_offsets;
+        if from < end {
+            return Err(wrong(format!(
+                "begins at {from}, inside the one before, which ends at {end}"
+            )));
+        }
+        if from > end {
+            return Err(wrong(format!(
+                "begins at {from}; the bytes from {end} belong to no tensor"
+            )));
+        }
+        if to < from || to > length {
+            return Err(wrong(format!("has the bytes {from} to {to} of {length}")));
+        }
+        let element =
+            Element::parse(&info.dtype).map_err(|e| wrong(format!("is unusable: {e}")))?;
+        let needed = info
+            .shape
+            .iter()
+            .try_fold(element.size(), |bytes, &n| bytes.checked_mul(n));
+        if needed != Some(to - from) {
+            let (dtype, shape, has) = (&info.dtype, &info.shape, to - from);
+            return Err(wrong(format!(
+                "of {dtype} {shape:?} has {has} bytes, which does not fit"
+            )));
+        }
+        end = to;
+        // Every length is at most the file's, or the tensor is empty.
+        let shape = info.shape.iter().map(|&n| usize::try_from(n).ok());
+        let shape = shape.collect::<Option<Vec<usize>>>();
+        entries.push(Entry {
+            shape: shape.ok_or_else(|| wrong("is too long".to_string()))?,
+            range: from as usize..to as usize,
+            element,
+            name,
+        });
+    }
+    if end < length {
+        return Err(damaged(format!(
+            "its last {} bytes belong to no tensor",
+            length - end
+        )));
+    }
+    Ok(entries)
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Info {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+struct Header {
+    tensors: Vec<(String, Info)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Reads the members one by one, because a map would keep the last of two with the same name.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+        let mut names = BTreeSet::new();
+        let mut header = Header {
+            tensors: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
+        while let Some(name) = map.next_key::<String>()? {
+            let within = |e: A::Error| A::Error::custom(format!("{name:?}: {e}"));
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("{name:?} is there twice")));
+            }
+            if name == METADATA {
+                header.metadata = map.next_value().map_err(within)?;
+            } else {
+                let info = map.next_value().map_err(within)?;
+                header.tensors.push((name, info));
+            }
+        }
+        Ok(header)
+    }
+}
