@@ -400,12 +400,25 @@ fn a_run_is_held_against_its_record() {
         serde_json::from_str(&done(&["verify", s(&copy), "--json"])).expect("JSON");
     let states = found.as_array().expect("a list").iter();
     assert!(states.clone().count() > 15 && !states.clone().any(|f| f["state"] == "changed"));
-    let mut names: Vec<String> = ["config.toml", "data.csv", "metrics.csv", "report.html", "record.json"]
-        .map(String::from)
-        .to_vec();
+    let mut names: Vec<String> = [
+        "config.toml",
+        "data.csv",
+        "metrics.csv",
+        "report.html",
+        "record.json",
+    ]
+    .map(String::from)
+    .to_vec();
     for entry in std::fs::read_dir(copy.join("checkpoint")).expect("a folder") {
-        let name = entry.expect("readable").file_name().into_string().expect("text");
-        names.extend(name.ends_with(".safetensors").then(|| format!("checkpoint/{name}")));
+        let name = entry
+            .expect("readable")
+            .file_name()
+            .into_string()
+            .expect("text");
+        names.extend(
+            name.ends_with(".safetensors")
+                .then(|| format!("checkpoint/{name}")),
+        );
     }
     assert!(names.len() >= 8, "{names:?}");
     for file in &names {

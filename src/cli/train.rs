@@ -4,7 +4,7 @@ use super::check::examined;
 use super::compute::Compute;
 use super::settings::Settings;
 use super::{Outcome, System, show};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::Cpu;
 use crate::graph::Target;
 use crate::report;

@@ -10,8 +10,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Asked, Attribute, Attributes, Link, Op};
-use crate::graph::{AnyOp, Attributes, Limits, Link, Op, Shader};
+use crate::graph::{AnyOp, Asked, Attribute, Attributes, Limits, Link, Op, Shader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

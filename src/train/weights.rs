@@ -278,7 +278,10 @@ impl Weights {
     /// # Errors
     /// As [`load_own`](Self::load_own).
     pub fn parse_own(bytes: &[u8]) -> Result<Self> {
-        proven(Self::from_content(container::read(bytes, bytes.len() as u64)?)?)
+        proven(Self::from_content(container::read(
+            bytes,
+            bytes.len() as u64,
+        )?)?)
     }
 
     fn from_content(content: Content) -> Result<(Self, Proof)> {

@@ -66,6 +66,10 @@ impl Executor for Unsteady {
         self.own.prepare(plan)
     }
 
+    fn plan(&self, prepared: Prepared) -> &Arc<Plan> {
+        self.own.plan(prepared)
+    }
+
     fn write(&mut self, name: &str, value: &Array) -> Result<()> {
         self.own.write(name, value)
     }

@@ -127,7 +127,11 @@ impl Images {
             validation,
             test,
         } = &parts;
-        let by_part = [(train, Part::Train), (validation, Part::Validation), (test, Part::Test)];
+        let by_part = [
+            (train, Part::Train),
+            (validation, Part::Validation),
+            (test, Part::Test),
+        ];
         Ok(Self {
             folder: kept.folder,
             manifest: Manifest::new(&records, &kept.fingerprints, by_part),

@@ -103,12 +103,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::gel_table::Side;
     use std::path::PathBuf;
 
     fn manifest(images: &[(&str, usize, u8)]) -> Manifest {
         let record = |(name, class, _): &(&str, usize, u8)| Record {
+            id: (*name).to_string(),
             name: (*name).to_string(),
             path: PathBuf::new(),
+            side: Side::Train,
+            table: PathBuf::new(),
             class: *class,
             heavy: 0,
             light: 0,

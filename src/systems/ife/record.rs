@@ -116,11 +116,7 @@ impl Record {
     ///
     /// # Errors
     /// The record cannot be written, or one that is there cannot be read.
-    pub fn begin(
-        task: &Task<'_>,
-        device: String,
-        command: Vec<String>,
-    ) -> Result<Self> {
+    pub fn begin(task: &Task<'_>, device: String, command: Vec<String>) -> Result<Self> {
         let Task {
             config,
             images,

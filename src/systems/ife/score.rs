@@ -208,13 +208,17 @@ fn operating_points(ranking: &Ranking) -> Vec<OperatingPoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::gel_table::Side;
 
     /// A record of a class; there is no file behind it.
     fn record(class: usize) -> Record {
         let (_, heavy, light) = CLASSES[class];
         Record {
             id: String::new(),
+            name: String::new(),
             path: Default::default(),
+            side: Side::Test,
+            table: Default::default(),
             class,
             heavy,
             light,
