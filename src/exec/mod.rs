@@ -57,7 +57,9 @@ impl Timing {
         match self {
             Timing::Computation => "the host's clock around the computation",
             Timing::DeviceClock => "the device's own clock",
-            Timing::RoundTrip => "the host's clock from submission to read-back: the device has none",
+            Timing::RoundTrip => {
+                "the host's clock from submission to read-back: the device has none"
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The page carries the ledger itself as JSON, the very numbers that `--json` prints, and a script that draws them; it
 //! loads nothing.
 
+use super::format::count;
 use super::ledger_text::{scaled, time};
 use super::page::render;
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ struct LedgerView<'a> {
     peak_flops: String,
     peak_bytes: String,
     matmul_rows: usize,
-    relu_elements: usize,
+    relu_elements: String,
     runs: usize,
     timing: &'static str,
     launches: usize,
@@ -53,7 +54,7 @@ pub fn ledger_html(ledger: &Ledger, title: &str) -> Result<String> {
         peak_flops: scaled(ledger.roofline.flops_per_second, "FLOP/s"),
         peak_bytes: scaled(ledger.roofline.bytes_per_second, "B/s"),
         matmul_rows: ledger.roofline.matmul_rows,
-        relu_elements: ledger.roofline.relu_elements,
+        relu_elements: count(ledger.roofline.relu_elements),
         runs: ledger.runs,
         timing: ledger.timing.words(),
         launches: totals.launches,

@@ -20,7 +20,18 @@ fn nodes(ledger: &Ledger) -> String {
     align.extend([Align::Left; 2]);
     let mut table = Table::new(align);
     table.row([
-        "node", "operation", "shapes", "min", "mean", "max", "time", "share", "FLOP", "bytes", "roofline", "scope",
+        "node",
+        "operation",
+        "shapes",
+        "min",
+        "mean",
+        "max",
+        "time",
+        "share",
+        "FLOP",
+        "bytes",
+        "roofline",
+        "scope",
         "recorded at",
     ]);
     for entry in &ledger.entries {
@@ -94,7 +105,10 @@ fn facts(ledger: &Ledger) -> String {
     table.row([
         "limit of computing".to_string(),
         scaled(roofline.flops_per_second, "FLOP/s"),
-        format!("measured: product of {0} × {0} matrices", roofline.matmul_rows),
+        format!(
+            "measured: product of {0} × {0} matrices",
+            roofline.matmul_rows
+        ),
     ]);
     table.row([
         "limit of memory".to_string(),
@@ -116,7 +130,10 @@ fn facts(ledger: &Ledger) -> String {
 }
 
 fn shapes(entry: &Entry) -> String {
-    let inputs = entry.inputs.iter().map(|input| shape(&input.shape, input.element));
+    let inputs = entry
+        .inputs
+        .iter()
+        .map(|input| shape(&input.shape, input.element));
     let output = entry.outputs.first();
     let output = output.map_or(String::new(), |output| shape(&output.shape, output.element));
     let inputs: Vec<String> = inputs.collect();
@@ -155,13 +172,8 @@ pub(super) fn time(nanoseconds: u64) -> String {
 
 /// A count with a prefix that suits it: `12.3 G`.
 pub(super) fn scaled(count: f64, unit: &str) -> String {
-    const PREFIXES: [(f64, &str); 5] = [
-        (1e15, "P"),
-        (1e12, "T"),
-        (1e9, "G"),
-        (1e6, "M"),
-        (1e3, "k"),
-    ];
+    const PREFIXES: [(f64, &str); 5] =
+        [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let prefix = PREFIXES.iter().find(|(size, _)| count >= *size);
     let text = match prefix {
         Some((size, prefix)) => format!("{} {prefix}{unit}", three(count / size)),
