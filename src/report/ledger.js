@@ -19,7 +19,7 @@ function time(ns) {
   return Math.round(ns) + " ns";
 }
 const percent = (share) => (100 * share).toFixed(1) + " %";
-const number = (x) => (typeof x === "number" ? String(+x.toPrecision(4)) : x);
+const number = (x) => (typeof x === "number" ? String(+x.toPrecision(4)).replace("-", "−") : x);
 const shape = (v) => (v.type === "real" ? "" : v.type) + "[" + v.shape.join(", ") + "]";
 
 // ---- The seven slowest operations have a colour each, all others share one.
