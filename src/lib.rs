@@ -49,6 +49,7 @@
 //! | `systems` | the classifiers | everything above |
 //! | `explain` `report` | overlays; text, CSV and HTML | results |
 //! | [`conformance`] | is an executor right? | ops, autodiff, plan, exec |
+//! | [`ledger`] | what every operation did, how long it took, how far that is from the device's limits | graph, ops, plan, exec |
 //! | `cli` | the program | everything; nobody imports it |
 //!
 //! `tests/layering.rs` checks the table, and that devices, threads and files stay in few places. Files are read and written
@@ -83,6 +84,7 @@ pub mod exec;
 #[cfg(feature = "cli")]
 pub mod explain;
 pub mod graph;
+pub mod ledger;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

@@ -251,6 +251,72 @@ fn a_run_is_scored_and_explained() {
 }
 
 #[test]
+fn a_computation_is_traced_as_text_json_trace_and_page() {
+    let place = place();
+    let (page, trace) = (
+        place.root.join("ledger.html"),
+        place.root.join("trace.json"),
+    );
+    let gel = place.gels.join("data/1.jpg");
+    let run = s(&place.run);
+    let text = done(&[
+        "trace",
+        run,
+        "--image",
+        s(&gel),
+        "--device",
+        "cpu",
+        "--runs",
+        "1",
+        "--html",
+        s(&page),
+        "--chrome",
+        s(&trace),
+    ]);
+    assert!(
+        text.contains("inference on") && text.contains("[1, 3, 32, 32]"),
+        "{text}"
+    );
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("id=\"data\"") && !page.contains("http"));
+    let trace = std::fs::read_to_string(trace).expect("a trace");
+    let trace: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
+    assert!(
+        trace["traceEvents"]
+            .as_array()
+            .is_some_and(|events| events.len() > 100)
+    );
+    let step = [
+        "trace", "ife", "--train", "--batch", "1", "--size", "32", "--set", "width=4", "--runs",
+        "1", "--json", "--device", "cpu",
+    ];
+    let json: serde_json::Value = serde_json::from_str(&done(&step)).expect("JSON");
+    let entries = json["entries"].as_array().expect("a list");
+    let sum = |key: &str| {
+        entries
+            .iter()
+            .filter_map(|entry| entry[key].as_u64())
+            .sum::<u64>()
+    };
+    for key in ["flops", "bytes_read", "bytes_written", "nanoseconds"] {
+        assert_eq!(json["totals"][key], sum(key), "{key}");
+    }
+    failed(
+        &["trace", "ife", "--train", "--image", s(&gel)],
+        2,
+        "--image",
+    );
+    failed(&["trace", s(&place.root.join("nowhere"))], 1, "nowhere");
+    failed(&["trace", run, "--image", run], 1, run);
+    let nowhere = place.root.join("none/ledger.html");
+    failed(
+        &["trace", run, "--runs", "1", "--html", s(&nowhere)],
+        1,
+        "none/ledger.html",
+    );
+}
+
+#[test]
 fn totals_are_known_before_anything_runs() {
     let printed = done(&[
         "plan", "ife", "--batch", "2", "--size", "64", "--train", "--json", "--device", "cpu",

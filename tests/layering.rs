@@ -16,6 +16,8 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     ];
     let mut everything = with(&engine);
     everything.extend(["train", "explain", "report", "systems"]);
+    let mut program = everything.clone();
+    program.extend(["conformance", "ledger"]);
     let mut table: BTreeMap<_, _> = BASICS
         .iter()
         .map(|&basic| (basic, BASICS.to_vec()))
@@ -32,16 +34,17 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("metrics", BASICS.to_vec()),
         ("train", with(&engine)),
         ("explain", with(&engine)),
-        ("systems", everything.clone()),
+        ("systems", everything),
         (
             "report",
-            with(&["metrics", "train", "systems", "explain", "data"]),
+            with(&["metrics", "train", "systems", "explain", "data", "ledger"]),
         ),
         (
             "conformance",
             with(&["graph", "ops", "autodiff", "plan", "exec"]),
         ),
-        ("cli", everything),
+        ("ledger", with(&["graph", "ops", "plan", "exec"])),
+        ("cli", program),
     ]);
     table
 }

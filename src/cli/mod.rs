@@ -18,6 +18,7 @@ mod settings;
 mod show;
 mod subject;
 mod synth;
+mod trace;
 mod train;
 mod verify;
 
@@ -77,6 +78,8 @@ enum Command {
     Op(op::Op),
     /// Checks every operation against the f64 reference, on this device
     Audit(audit::Audit),
+    /// Runs a computation node by node and prints what every operation did and how long it took
+    Trace(trace::Trace),
     /// Measures the speed of a training step or an inference
     Bench(bench::Bench),
 }
@@ -125,6 +128,7 @@ impl Command {
             Command::Ops(command) => command.run(),
             Command::Op(command) => command.run(),
             Command::Audit(command) => command.run(),
+            Command::Trace(command) => command.run(),
             Command::Bench(command) => command.run(),
         }
     }

@@ -19,6 +19,7 @@ use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{Leaf, LeafKind, Node, Target, ValueId};
 use crate::plan::Plan;
+use serde::Serialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,31 @@ pub struct Moment {
     pub elapsed: Duration,
 }
 
+/// What [`Moment::elapsed`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timing {
+    /// The host's clock around the computation alone.
+    Computation,
+    /// The device's own clock around the node's launches.
+    DeviceClock,
+    /// The host's clock from the submission until the values are back: the device has no clock.
+    RoundTrip,
+}
+
+impl Timing {
+    /// In words, as they stand behind "time:".
+    pub fn words(self) -> &'static str {
+        match self {
+            Timing::Computation => "the host's clock around the computation",
+            Timing::DeviceClock => "the device's own clock",
+            Timing::RoundTrip => {
+                "the host's clock from submission to read-back: the device has none"
+            }
+        }
+    }
+}
+
 /// Sees every node as it is computed, and may end the run.
 pub type Watch<'a> = dyn FnMut(Moment) -> ControlFlow<()> + 'a;
 
@@ -48,6 +74,11 @@ pub trait Executor {
 
     /// What plans for this executor must be made for.
     fn target(&self) -> Target;
+
+    /// What the time of a node is in a watched run.
+    fn timing(&self) -> Timing {
+        Timing::Computation
+    }
 
     /// Makes a plan ready. Lasting leaves that are new to the executor are created; they must be written before a run.
     ///

@@ -6,7 +6,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-/// The page `template` (`run.html` or `explain.html`) filled from `view`.
+/// The page `template` (`run.html`, `explain.html` or `ledger.html`) filled from `view`.
 ///
 /// Templates whose names end in `.html` escape what they print; a name that a template uses and `view` lacks is an
 /// error, so that no page is silently incomplete.
@@ -25,6 +25,9 @@ pub(super) fn render(template: &str, view: &impl Serialize) -> Result<String> {
         ("parts.html", include_str!("parts.html")),
         ("run.html", include_str!("run.html")),
         ("explain.html", include_str!("explain.html")),
+        ("ledger.html", include_str!("ledger.html")),
+        ("ledger.css", include_str!("ledger.css")),
+        ("ledger.js", include_str!("ledger.js")),
     ] {
         pages.add_template(name, source).map_err(fault)?;
     }

@@ -16,7 +16,7 @@ mod watched;
 pub use device::{Adapter, Choice, Kind};
 pub use pipeline::Checks;
 
-use super::{Executor, Prepared, Watch};
+use super::{Executor, Prepared, Timing, Watch};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{Leaf, Target};
@@ -107,6 +107,14 @@ impl Executor for Gpu {
 
     fn target(&self) -> Target {
         Target::Gpu(self.device.adapter.limits)
+    }
+
+    fn timing(&self) -> Timing {
+        if self.device.adapter.timestamps {
+            Timing::DeviceClock
+        } else {
+            Timing::RoundTrip
+        }
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
