@@ -117,6 +117,8 @@ rooms! {
     batch_statistics: BatchStatistics => batch_statistics;
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
     broadcast: Broadcast => broadcast;
+    clamp: Clamp => clamp;
+    clamp_grad: ClampGrad => clamp_grad;
     clip_factor: ClipFactor => clip_factor;
     concat: Concat => concat;
     conv2d: Conv2d => conv2d;
@@ -125,11 +127,15 @@ rooms! {
     cross_entropy: CrossEntropy => cross_entropy;
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
+    exp: Exp => exp;
     fill: Fill => fill;
+    gelu: Gelu => gelu;
+    gelu_grad: GeluGrad => gelu_grad;
     js_divergence: JsDivergence => js_divergence;
     js_divergence_grad: JsDivergenceGrad => js_divergence_grad;
     kl_divergence: KlDivergence => kl_divergence;
     kl_divergence_grad: KlDivergenceGrad => kl_divergence_grad;
+    log: Log => log;
     log_softmax: LogSoftmax => log_softmax;
     log_softmax_grad: LogSoftmaxGrad => log_softmax_grad;
     masked_mean: MaskedMean => masked_mean;
@@ -139,6 +145,8 @@ rooms! {
     max_grad: MaxGrad => max_grad;
     max_pool2d: MaxPool2d => max_pool2d;
     max_pool2d_grad: MaxPool2dGrad => max_pool2d_grad;
+    maximum: Maximum => maximum;
+    maximum_grad: MaximumGrad => maximum_grad;
     mean: Mean => mean;
     mul: Mul => mul;
     not_equal: NotEqual => not_equal;
@@ -151,13 +159,18 @@ rooms! {
     sgd: Sgd => sgd, Nesterov;
     sigmoid: Sigmoid => sigmoid;
     sigmoid_grad: SigmoidGrad => sigmoid_grad;
+    silu: Silu => silu;
+    silu_grad: SiluGrad => silu_grad;
     slice: Slice => slice;
     softmax: Softmax => softmax;
     softmax_grad: SoftmaxGrad => softmax_grad;
     softmax_kl_divergence: SoftmaxKlDivergence => softmax_kl_divergence;
     softmax_kl_divergence_grad: SoftmaxKlDivergenceGrad => softmax_kl_divergence_grad;
+    sqrt: Sqrt => sqrt;
     stop_gradient: StopGradient => stop_gradient;
     sub: Sub => sub;
     sum: Sum => sum;
+    tanh: Tanh => tanh;
+    tanh_grad: TanhGrad => tanh_grad;
     transpose: Transposition => transpose;
 }
