@@ -135,6 +135,9 @@ rooms! {
     js_divergence_grad: JsDivergenceGrad => js_divergence_grad;
     kl_divergence: KlDivergence => kl_divergence;
     kl_divergence_grad: KlDivergenceGrad => kl_divergence_grad;
+    layer_norm: LayerNorm => layer_norm;
+    layer_norm_affine_grad: LayerNormAffineGrad => layer_norm_affine_grad;
+    layer_norm_grad: LayerNormGrad => layer_norm_grad;
     log: Log => log;
     log_softmax: LogSoftmax => log_softmax;
     log_softmax_grad: LogSoftmaxGrad => log_softmax_grad;
