@@ -109,6 +109,8 @@ rooms! {
     accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
     add: Add => add;
     arg_max: ArgMax => arg_max;
+    asymmetric_loss: AsymmetricLoss => asymmetric_loss;
+    asymmetric_loss_grad: AsymmetricLossGrad => asymmetric_loss_grad;
     avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
     batch_norm: BatchNorm => batch_norm, Statistics;
@@ -116,6 +118,8 @@ rooms! {
     batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
     batch_statistics: BatchStatistics => batch_statistics;
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;
+    bce_with_logits: BceWithLogits => bce_with_logits;
+    bce_with_logits_grad: BceWithLogitsGrad => bce_with_logits_grad;
     broadcast: Broadcast => broadcast;
     clamp: Clamp => clamp;
     clamp_grad: ClampGrad => clamp_grad;
@@ -129,6 +133,8 @@ rooms! {
     div: Div => div;
     exp: Exp => exp;
     fill: Fill => fill;
+    focal_loss: FocalLoss => focal_loss;
+    focal_loss_grad: FocalLossGrad => focal_loss_grad;
     gelu: Gelu => gelu;
     gelu_grad: GeluGrad => gelu_grad;
     js_divergence: JsDivergence => js_divergence;
