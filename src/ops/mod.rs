@@ -173,6 +173,8 @@ rooms! {
     slice: Slice => slice;
     softmax: Softmax => softmax;
     softmax_grad: SoftmaxGrad => softmax_grad;
+    softmax_js_divergence: SoftmaxJsDivergence => softmax_js_divergence;
+    softmax_js_divergence_grad: SoftmaxJsDivergenceGrad => softmax_js_divergence_grad;
     softmax_kl_divergence: SoftmaxKlDivergence => softmax_kl_divergence;
     softmax_kl_divergence_grad: SoftmaxKlDivergenceGrad => softmax_kl_divergence_grad;
     sqrt: Sqrt => sqrt;
