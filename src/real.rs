@@ -11,6 +11,8 @@
 //! assert!((f64::from(on_device) - y.value()).abs() <= y.error());
 //! ```
 
+mod normal;
+
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -51,6 +53,10 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// exp(−x²/2), accurate also where x² is large.
+    fn gauss(self) -> Self;
+    /// The standard normal distribution function Φ(x) = ½ erfc(−x/√2), accurate in both tails.
+    fn normal_cdf(self) -> Self;
     /// Whether it comes before `top` as the largest of several: NaN counts as larger than every number, so that it is not
     /// lost, and of equals the first is kept.
     fn exceeds(self, top: Self) -> bool {
@@ -112,6 +118,12 @@ macro_rules! real_for_float {
             }
             fn sqrt(self) -> Self {
                 self.sqrt()
+            }
+            fn gauss(self) -> Self {
+                normal::gauss(f64::from(self)) as $float
+            }
+            fn normal_cdf(self) -> Self {
+                normal::cdf(f64::from(self)) as $float
             }
             fn sum(_depth: usize) -> Total {
                 Total(0.0)
@@ -299,6 +311,21 @@ impl Real for Bounded {
     fn sqrt(self) -> Self {
         let (value, error) = self.through(|x| x.max(0.0).sqrt());
         Self::rounded(value, error, 9.0)
+    }
+
+    /// `shaders/lib/normal.wgsl`: 12 units in the last place.
+    fn gauss(self) -> Self {
+        // Monotone on either side of zero; an interval around zero reaches up to 1.
+        let value = normal::gauss(self.value);
+        let (near, far) = (self.value.abs() - self.error, self.value.abs() + self.error);
+        let error = (normal::gauss(near.max(0.0)) - value).max(value - normal::gauss(far));
+        Self::rounded(value, error, 24.0)
+    }
+
+    /// `shaders/lib/normal.wgsl`: 18 units in the last place.
+    fn normal_cdf(self) -> Self {
+        let (value, error) = self.through(normal::cdf);
+        Self::rounded(value, error, 36.0)
     }
 
     fn max(self, other: Self) -> Self {

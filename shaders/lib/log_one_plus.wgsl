@@ -30,3 +30,11 @@ fn log_ratio(t: f32, p: f32) -> f32 {
     }
     return log(t / p);
 }
+
+/// ln x for x > 0, accurate also near one: the difference x − 1 is then exact.
+fn accurate_log(x: f32) -> f32 {
+    if (x >= 0.5 && x <= 2.0) {
+        return log_one_plus(x - 1.0);
+    }
+    return log(x);
+}

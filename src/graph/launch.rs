@@ -29,12 +29,18 @@ pub mod library {
     pub const FIRST_MAX: &str = include_str!("../../shaders/lib/first_max.wgsl");
     /// The lengths of a convolution.
     pub const CONVOLUTION: &str = include_str!("../../shaders/lib/convolution.wgsl");
+    /// How probable it is to miss a goal, for the focal loss.
+    pub const FOCAL: &str = include_str!("../../shaders/lib/focal.wgsl");
     /// Linear indices over two-dimensional grids, and walking strided shapes.
     pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
     /// ln(1 + x), accurate for small x.
     pub const LOG_ONE_PLUS: &str = include_str!("../../shaders/lib/log_one_plus.wgsl");
+    /// The standard normal distribution, accurate in both tails.
+    pub const NORMAL: &str = include_str!("../../shaders/lib/normal.wgsl");
     /// Sums and maxima over a workgroup, in a fixed order.
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
+    /// The logistic function with its complement and their logarithms.
+    pub const LOGISTIC: &str = include_str!("../../shaders/lib/logistic.wgsl");
     /// The product of two matrices by tiles.
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
     /// Rows along an axis, shared by as many invocations as their length is worth.

@@ -11,17 +11,26 @@ use crate::shape::{KeepAxes, Offsets, Shape};
 use std::ops::Range;
 
 mod channels;
+mod elementwise;
 mod formulas;
 mod lanes;
+mod logistic;
+mod logits;
 mod rows;
 pub(super) mod segments;
 mod slices;
 mod softmax_pair;
+pub(super) mod vectorised;
 mod windows;
 
 pub(super) use channels::Channels;
-pub(super) use formulas::{exp_of_negative, ln_ratio, max_of_run, sum_of_run};
+pub(super) use elementwise::{binary_cpu, borders, elementwise_shapes, unary_cpu};
+pub(super) use formulas::{
+    accurate_ln, exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run,
+};
 pub(super) use lanes::{LANE_DEPTH, lane_sums};
+pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};
+pub(super) use logits::{labels, logits_and_targets};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
 pub(super) use slices::Slices;
 pub(super) use softmax_pair::softmax_pairs;

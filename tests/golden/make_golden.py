@@ -204,6 +204,107 @@ def unary(op, function):
         yield Case({}, [x], function)
 
 
+def positive(op, function):
+    draw = Numbers(op)
+    special = np.array([1.0, 0.25, 1e-30, 1e30, 0.999, 1.001, 80.0, 3e38, 2e-38], np.float32)
+    for x in (draw.real(3, 5, centre=2.0, radius=1.9), special, draw.real(2, 3, 4, centre=50.0, radius=49.0)):
+        yield Case({}, [x], function)
+
+
+def exponential():
+    draw = Numbers("exp")
+    for x in (draw.real(3, 5, radius=4.0), draw.real(2, 9, radius=85.0), draw.coarse(2, 3, 4)):
+        yield Case({}, [x], torch.exp)
+
+
+def clamp():
+    """No element lies on a border, where the gradient differs between releases."""
+    draw = Numbers("clamp")
+    for low, high in [(-0.25, 0.75), (0.125, 1.0625), (0.375, 0.375), (-2.0, 2.0)]:
+        for x in (draw.coarse(3, 7), draw.real(2, 3, 4, radius=3.0)):
+            yield Case({"min": low, "max": high}, [x], lambda x: torch.clamp(x, low, high))
+
+
+def maximum():
+    """Many elements are equal; the gradient is shared there."""
+    draw = Numbers("maximum")
+    for left, right in [((3, 4), (3, 4)), ((2, 3, 5), (5,)), ((2, 1, 5), (3, 1)), ((7,), (1,)), ((1,), (4, 1, 3))]:
+        yield Case({}, [draw.coarse(*left), draw.coarse(*right)], torch.maximum)
+        yield Case({}, [draw.real(*left), draw.real(*right)], torch.maximum)
+
+
+def layer_norm():
+    """Inputs x, weight, bias; normalised over the axes of the weight. Outputs y, mean and reciprocal deviation of each row."""
+    draw = Numbers("layer_norm")
+    for shape, row, centre in [((3, 7), (7,), 0.0), ((2, 3, 5), (5,), 1.0), ((2, 3, 5), (3, 5), -1.0), ((4,), (4,), 0.0), ((2, 257), (257,), 30.0)]:
+        inputs = [draw.real(*shape, centre=centre), draw.real(*row, centre=1.0, radius=0.5), draw.real(*row)]
+        for eps in (1e-5, 0.1):
+            def compute(x, weight, bias):
+                y, *statistics = torch.native_layer_norm(x, row, weight, bias, eps)
+                return y, *(each.reshape(shape[: len(shape) - len(row)]) for each in statistics)
+
+            yield Case({"eps": eps}, inputs, compute, differentiated=1)
+
+
+def logits_and_targets(draw):
+    """Labels, far from zero; and targets between."""
+    for shape in [(3, 5), (7,), (2, 3, 4)]:
+        yield draw.real(*shape, radius=9.0), draw.index(2, *shape).astype(np.float32)
+        yield draw.real(*shape, radius=3.0), np.abs(draw.real(*shape))
+
+
+def bce_with_logits():
+    """Inputs logits, targets, and the weights of positives by class; only the logits have a gradient."""
+    draw = Numbers("bce_with_logits")
+    for x, target in logits_and_targets(draw):
+        weight = draw.real(x.shape[-1], centre=2.0)
+        compute = lambda x, t, w: F.binary_cross_entropy_with_logits(x, t, pos_weight=w, reduction="none")
+        yield Case({}, [x, target, weight], compute, constants=(1, 2))
+    x = np.array([200.0, -200.0, 90.0, -90.0], np.float32)
+    yield Case({}, [x, np.array([0, 1, 1, 0], np.float32), np.ones(4, np.float32)], compute, constants=(1, 2))
+
+
+def focal_loss():
+    """As in torchvision, before its reduction."""
+    draw = Numbers("focal_loss")
+
+    def compute(x, t, alpha, gamma):
+        p = torch.sigmoid(x)
+        entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+        loss = entropy * (1 - (p * t + (1 - p) * (1 - t))) ** gamma
+        return loss * (alpha * t + (1 - alpha) * (1 - t)) if alpha >= 0 else loss
+
+    for alpha, gamma in [(0.25, 2.0), (-1.0, 2.0), (0.5, 0.0), (0.75, 0.5), (0.6, 5.0)]:
+        for x, target in logits_and_targets(draw):
+            yield Case({"alpha": alpha, "gamma": gamma}, [x, target], lambda x, t: compute(x, t, alpha, gamma), constants=(1,))
+
+
+def asymmetric_loss():
+    """The paper's definition, differentiated as a whole."""
+    draw = Numbers("asymmetric_loss")
+
+    def compute(x, t, gamma_neg, gamma_pos, clip):
+        p, rest = torch.sigmoid(x), torch.sigmoid(-x)
+        shifted = (p - clip).clamp(min=0)
+        positive = -F.logsigmoid(x) * rest**gamma_pos
+        negative = -torch.log(1 - shifted) if clip > 0 else -F.logsigmoid(-x)
+        return t * positive + (1 - t) * negative * shifted**gamma_neg
+
+    for gamma_neg, gamma_pos, clip in [(4.0, 1.0, 0.05), (4.0, 0.0, 0.0), (2.0, 1.0, 0.5), (0.0, 0.0, 0.0), (1.5, 2.5, 0.2)]:
+        attributes = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
+        for x, target in logits_and_targets(draw):
+            yield Case(attributes, [x, target], lambda x, t: compute(x, t, **attributes), constants=(1,))
+
+
+def softmax_js_divergence():
+    draw = Numbers("softmax_js_divergence")
+    for shape, axis in [((14,), 0), ((3, 7), 1), ((3, 7), 0), ((2, 14, 3), 1), ((2, 257), 1)]:
+        for temperature in (1.0, 5.0, 0.5):
+            js = lambda a, b: ife.js(*(torch.softmax(z / temperature, axis).movedim(axis, -1) for z in (a, b)))
+            inputs = [draw.real(*shape, radius=3.0), draw.real(*shape, radius=3.0)]
+            yield Case({"axis": axis, "temperature": temperature}, inputs, js)
+
+
 SOFTMAX_SHAPES = [((1,), 0), ((3, 7), 1), ((3, 7), 0), ((2, 14, 3), 1), ((2, 3, 4, 5), 3), ((2, 257), 1)]
 
 
@@ -325,11 +426,24 @@ OPERATIONS = {
     "batch_norm_inference": lambda: batch_norm("batch_norm_inference", False),
     "relu": lambda: unary("relu", torch.relu),
     "sigmoid": lambda: unary("sigmoid", torch.sigmoid),
+    "tanh": lambda: unary("tanh", torch.tanh),
+    "silu": lambda: unary("silu", F.silu),
+    "gelu": lambda: unary("gelu", F.gelu),
+    "exp": exponential,
+    "log": lambda: positive("log", torch.log),
+    "sqrt": lambda: positive("sqrt", torch.sqrt),
+    "clamp": clamp,
+    "maximum": maximum,
+    "layer_norm": layer_norm,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "kl_divergence": lambda: divergence("kl_divergence", ife.kl),
     "js_divergence": lambda: divergence("js_divergence", ife.js),
+    "softmax_js_divergence": softmax_js_divergence,
     "cross_entropy": cross_entropy,
+    "bce_with_logits": bce_with_logits,
+    "focal_loss": focal_loss,
+    "asymmetric_loss": asymmetric_loss,
     "concat": concat,
     "slice": slice_,
     "permute": permute,

@@ -14,6 +14,15 @@ pub(in crate::ops) fn ln_ratio<R: Real>(t: R, p: R) -> R {
     }
 }
 
+/// ln x, accurate also near one: the difference x − 1 is then exact. `accurate_log` in `shaders/lib/log_one_plus.wgsl`.
+pub(in crate::ops) fn accurate_ln<R: Real>(x: R) -> R {
+    if x >= R::constant(0.5) && x <= R::constant(2.0) {
+        (x - R::ONE).ln_1p()
+    } else {
+        x.ln()
+    }
+}
+
 /// e^x − 1 − x for |x| ≤ ½, by its series x²/2 · (1 + x/3 · (1 + x/4 · (…))). The terms suffice for f64;
 /// `shaders/lib/exp_remainder.wgsl` stops where f32 does.
 pub(in crate::ops) fn exp_remainder<R: Real>(x: R) -> R {
@@ -80,9 +89,14 @@ fn fold_run<A: Copy>(
 
 /// e^x for x ≤ 0 without a branch or a call, so that a loop over it vectorises. Within 2 units in the last place; below
 /// the normal numbers it is 0.
-///
-/// x = n·ln 2 + r with |r| ≤ ½·ln 2; e^r by its series, 2ⁿ by its bits.
 pub(in crate::ops) fn exp_of_negative(x: f32) -> f32 {
+    let (series, n) = exp_series(x);
+    let y = series * f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    if x < -87.3 { 0.0 } else { y }
+}
+
+/// e^r and n, where x = n·ln 2 + r with |r| ≤ ½·ln 2: e^x = 2ⁿ · e^r, and 2ⁿ is known by its bits.
+pub(super) fn exp_series(x: f32) -> (f32, i32) {
     /// Adding it leaves the nearest whole number in the low bits: 1.5 · 2²³.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first with so few bits that its products with n are exact.
@@ -94,9 +108,8 @@ pub(in crate::ops) fn exp_of_negative(x: f32) -> f32 {
     let series = SERIES
         .iter()
         .fold(1.0 / 5040.0, |sum, coefficient| sum * r + coefficient);
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    let y = (series * r + 1.0) * power;
-    if x < -87.3 { 0.0 } else { y }
+    let whole = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    (series * r + 1.0, whole)
 }
 
 #[cfg(test)]

@@ -31,6 +31,16 @@ impl Rows {
         }
     }
 
+    /// The rows of a value whose last axes, the lengths of `row`, are taken as one; there are elements in them.
+    pub(in crate::ops) fn trailing(shape: Shape, row: Shape) -> Self {
+        let length = row.elements();
+        Self {
+            length,
+            inner: 1,
+            count: shape.elements() / length.max(1),
+        }
+    }
+
     /// The offsets of a row's elements, in order.
     pub(in crate::ops) fn offsets(&self, row: usize) -> StepBy<Range<usize>> {
         let first = row / self.inner * self.length * self.inner + row % self.inner;
@@ -54,6 +64,11 @@ impl Rows {
     /// The offset of the first element of an outer index.
     pub(in crate::ops) fn start(&self, outer: &Range<usize>) -> usize {
         outer.start * self.length * self.inner
+    }
+
+    /// How many rows make a piece of work worth sharing out.
+    pub(in crate::ops) fn per_task(&self) -> usize {
+        (8192 / self.length.max(1)).max(1)
     }
 
     /// How many invocations of a device share a row: one where short rows lie interleaved, so that neighbours read

@@ -16,7 +16,12 @@ impl Slices {
 
     /// The cut of `count` elements.
     pub(in crate::ops) fn new(count: usize) -> Self {
-        let length = count.div_ceil(super::WORKGROUP).max(Self::SHORTEST);
+        Self::at_least(Self::SHORTEST, count)
+    }
+
+    /// The cut of `count` elements into slices of at least `shortest`.
+    pub(in crate::ops) fn at_least(shortest: usize, count: usize) -> Self {
+        let length = count.div_ceil(super::WORKGROUP).max(shortest);
         Self {
             count: count.div_ceil(length).max(1),
             length,

@@ -1,0 +1,31 @@
+// x_grad = output_grad * (Φ(x) + x * exp(-x² / 2) / √(2π)).
+// Room: src/ops/gelu_grad.rs
+// Uses: store_f32, index, normal
+// Bindings: 0 x, 1 output_grad, 2 x_grad, 3 the count
+// Grid: one invocation an element, workgroups of 256
+// Constants: none
+// Barriers: none
+// Order of summation: none
+
+struct Params {
+    count: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Store>;
+@group(0) @binding(1) var<storage, read> output_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> x_grad: array<Store>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_workgroup(group, groups) * 256u + lane;
+    if (i < params.count) {
+        let value = f32(x[i]);
+        let density = 0.39894228 * gauss(value);
+        x_grad[i] = Store(f32(output_grad[i]) * (normal_cdf(value) + value * density));
+    }
+}

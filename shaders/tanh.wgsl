@@ -1,0 +1,37 @@
+// y = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).
+// Room: src/ops/tanh.rs
+// Uses: store_f32, index, exp_remainder
+// Bindings: 0 x, 1 y, 2 the count
+// Grid: one invocation an element, workgroups of 256
+// Constants: none
+// Barriers: none
+// Order of summation: none
+
+struct Params {
+    count: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Store>;
+@group(0) @binding(1) var<storage, read_write> y: array<Store>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_workgroup(group, groups) * 256u + lane;
+    if (i < params.count) {
+        let value = f32(x[i]);
+        let double = value + value;
+        let e = exp(-abs(double));
+        var result = (1.0 - e) / (1.0 + e);
+        result = select(result, -result, value < 0.0);
+        if (abs(double) <= 0.5) {
+            let excess = double + exp_remainder(double);
+            result = excess / (2.0 + excess);
+        }
+        y[i] = Store(result);
+    }
+}
