@@ -130,7 +130,10 @@ impl Op for Concat {
         let mut launches = Vec::new();
         let mut offset = 0;
         for (i, input) in inputs.iter().enumerate() {
-            let (n, x_row) = (input.shape.elements(), segments::segment(&input.shape, self.axis));
+            let (n, x_row) = (
+                input.shape.elements(),
+                segments::segment(&input.shape, self.axis),
+            );
             let launch = Launch::new(&SHADER, [Binding::Input(i), Binding::Output(0)]);
             if n > 0 {
                 launches.push(segments::words(launch, n, [x_row, y_row], offset));

@@ -15,12 +15,18 @@
 use super::support::{eval_unary, launch_elementwise, normal};
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
+    library,
+};
 use crate::real::Real;
 use std::ops::Range;
 
-static SHADER: Shader =
-    Shader { name: "relu", text: include_str!("../../shaders/relu.wgsl"), uses: &[library::STORE, library::INDEX] };
+static SHADER: Shader = Shader {
+    name: "relu",
+    text: include_str!("../../shaders/relu.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
 
 /// max(x, 0), see the room's documentation.
 #[derive(Clone, Debug)]
@@ -59,14 +65,22 @@ impl Op for Relu {
         Ok(vec![Spec::real(x)])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
         // y > 0 where x > 0: reading y lets x's memory go.
-        let grad = output_grads[0].map(|grad| super::relu_grad(call.outputs[0], grad)).transpose()?;
+        let grad = output_grads[0]
+            .map(|grad| super::relu_grad(call.outputs[0], grad))
+            .transpose()?;
         Ok(vec![grad])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        eval_unary(inputs, outputs, range, |x| if x < R::ZERO { R::ZERO } else { x });
+        eval_unary(inputs, outputs, range, |x| {
+            if x < R::ZERO { R::ZERO } else { x }
+        });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

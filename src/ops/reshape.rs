@@ -15,7 +15,10 @@
 use super::support::{indices, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Slice, SliceMut, Tensor, View, ViewMut, expect_inputs};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Slice, SliceMut, Tensor, View, ViewMut,
+    expect_inputs,
+};
 use crate::real::Real;
 use crate::shape::Shape;
 use std::ops::Range;
@@ -41,7 +44,11 @@ pub struct Reshape {
 #[track_caller]
 pub fn reshape<'g>(x: Tensor<'g>, shape: impl Into<Shape>) -> Result<Tensor<'g>> {
     let shape = shape.into();
-    if x.shape() == shape { Ok(x) } else { x.recorder().apply_one(Reshape { shape }, &[x]) }
+    if x.shape() == shape {
+        Ok(x)
+    } else {
+        x.recorder().apply_one(Reshape { shape }, &[x])
+    }
 }
 
 impl Op for Reshape {
@@ -53,20 +60,33 @@ impl Op for Reshape {
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        Ok(Self { shape: Shape::new(&attributes.ints("shape", &[])?)? })
+        Ok(Self {
+            shape: Shape::new(&attributes.ints("shape", &[])?)?,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_inputs(Self::NAME, inputs)?;
         if x.shape.elements() != self.shape.elements() {
             let (old, new) = (x.shape, self.shape);
-            return Err(Error::shape(format!("reshape: {old} and {new} differ in their number of elements")));
+            return Err(Error::shape(format!(
+                "reshape: {old} and {new} differ in their number of elements"
+            )));
         }
-        Ok(vec![Spec { shape: self.shape, element: x.element }])
+        Ok(vec![Spec {
+            shape: self.shape,
+            element: x.element,
+        }])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let grad = output_grads[0].map(|grad| reshape(grad, call.inputs[0].shape())).transpose()?;
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let grad = output_grads[0]
+            .map(|grad| reshape(grad, call.inputs[0].shape()))
+            .transpose()?;
         Ok(vec![grad])
     }
 

@@ -104,7 +104,10 @@ impl Op for Slice {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let (x, x_row) = (inputs[0].real(), segments::segment(&inputs[0].shape, self.axis));
+        let (x, x_row) = (
+            inputs[0].real(),
+            segments::segment(&inputs[0].shape, self.axis),
+        );
         let offset = self.start * segments::step(&inputs[0].shape, self.axis);
         let y_row = segments::segment(&outputs[0].shape, self.axis);
         let y = outputs[0].real();
@@ -117,7 +120,10 @@ impl Op for Slice {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let (x, y) = (inputs[0].shape, self.outputs(inputs)?[0].shape);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
-        let both = [segments::segment(&x, self.axis), segments::segment(&y, self.axis)];
+        let both = [
+            segments::segment(&x, self.axis),
+            segments::segment(&y, self.axis),
+        ];
         let offset = self.start * segments::step(&x, self.axis);
         Ok(vec![segments::words(launch, y.elements(), both, offset)])
     }
