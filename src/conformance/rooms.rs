@@ -89,14 +89,15 @@ pub fn check_case(
 }
 
 /// Checks the gradient rule of a case in f64 against central differences. Gives the largest ratio of the difference to
-/// what the differences' own rounding allows; `None` where nothing is differentiable. An input that no gradient reaches
+/// what the differences' own rounding allows; `None` where nothing is differentiable, or
+/// differences do not tell. An input that no gradient reaches
 /// must not move the outputs, unless the room declares it constant.
 ///
 /// # Errors
 /// As [`check_case`].
 pub fn check_gradient(room: &Room, case: &RoomCase) -> Result<Option<f64>> {
     let mut recorded = record_case(room, case)?;
-    if !recorded.is_differentiable {
+    if !recorded.is_differentiable || !case.has_differences {
         return Ok(None);
     }
     follow(&mut recorded.named, case);

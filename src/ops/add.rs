@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.add`.
 
-use super::support::{eval_binary, launch_binary, normal, unbroadcast};
+use super::support::{eval_binary, launch_binary, normal, shapes, unbroadcast};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -102,29 +102,8 @@ impl Op for Add {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new(
-                "same shape",
-                Self,
-                vec![normal([2, 3, 5], 1), normal([2, 3, 5], 2)],
-            ),
-            Case::new("scalar", Self, vec![normal([7], 3), normal([], 4)]),
-            Case::new(
-                "a per-channel bias",
-                Self,
-                vec![normal([2, 3, 4, 5], 5), normal([3, 1, 1], 6)],
-            ),
-            Case::new(
-                "both repeat",
-                Self,
-                vec![normal([4, 1, 3], 7), normal([5, 1], 8)],
-            ),
-            Case::new("nothing", Self, vec![normal([0, 3], 9), normal([3], 10)]),
-            Case::new(
-                "six axes",
-                Self,
-                vec![normal([2, 1, 2, 1, 3, 1], 11), normal([2, 1, 2, 1, 2], 12)],
-            ),
-        ]
+        shapes::pairs()
+            .map(|(about, a, b)| Case::new(about, Self, vec![normal(a, 1), normal(b, 2)]))
+            .collect()
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.full`.
 
-use super::support::WORKGROUP;
+use super::support::{WORKGROUP, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -109,31 +109,21 @@ impl Op for Fill {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new(
-                "scalar",
-                Self {
-                    shape: Shape::SCALAR,
-                    value: -2.5,
-                },
-                vec![],
+        let of = |about, shape, value| Case::new(about, Self { shape, value }, vec![]);
+        // No f32 is 0.1.
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| of(about, shape, 0.1))
+            .collect();
+        cases.extend([
+            of("zero", [5].into(), 0.0),
+            of("negative", [3, 257].into(), -2.5),
+            of("the largest number", [2].into(), f64::from(f32::MAX)),
+            of(
+                "the smallest number",
+                [2].into(),
+                f64::from(f32::MIN_POSITIVE),
             ),
-            Case::new(
-                "a number that f32 rounds",
-                Self {
-                    shape: [3, 257].into(),
-                    value: 0.1,
-                },
-                vec![],
-            ),
-            Case::new(
-                "nothing",
-                Self {
-                    shape: [4, 0].into(),
-                    value: 1.0,
-                },
-                vec![],
-            ),
-        ]
+        ]);
+        cases
     }
 }

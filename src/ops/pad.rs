@@ -153,10 +153,14 @@ impl Op for Pad {
             of("channels", [1, 2, 3], [2, 7, 4, 5].into()),
             of("in front", [0, 2, 0], [3, 5].into()),
             of("behind", [1, 0, 3], [3, 5].into()),
+            of("six axes", [3, 2, 1], [2, 1, 3, 2, 2, 3].into()),
             of("no zeros", [0, 0, 0], [4].into()),
+            of("one element", [0, 3, 4], [1].into()),
             of("zeros only", [1, 2, 1], [3, 0].into()),
             of("nothing", [1, 1, 2], [0, 5].into()),
+            of("up to a workgroup", [0, 3, 2], [251].into()),
             of("one more than a workgroup", [0, 1, 0], [256].into()),
+            of("three workgroups and one", [1, 200, 300], [1, 269].into()),
             of("more than a piece", [1, 7001, 3000], [3, 5000].into()),
         ]
     }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.nn.functional.relu`.
 
-use super::support::{eval_unary, launch_elementwise, normal};
+use super::support::{array, eval_unary, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -92,11 +92,17 @@ impl Op for Relu {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("a few", Self, vec![normal([3, 5, 7], 1)]),
-            Case::new("scalar", Self, vec![normal([], 2)]),
-            Case::new("nothing", Self, vec![normal([0], 3)]),
-            Case::new("one more than a workgroup", Self, vec![normal([257], 4)]),
-        ]
+        let case = |(about, shape)| Case::new(about, Self, vec![normal(shape, 1)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        let ends = vec![
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            -f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+        ];
+        cases.push(Case::new("ends", Self, vec![array([6].into(), ends)]).without_differences());
+        cases
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.ops.aten.threshold_backward` with threshold 0.
 
-use super::support::{launch_elementwise, normal};
+use super::support::{array, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -100,19 +100,19 @@ impl Op for ReluGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new(
-                "a few",
-                Self,
-                vec![normal([3, 5, 7], 1), normal([3, 5, 7], 2)],
-            ),
-            Case::new("scalar", Self, vec![normal([], 3), normal([], 4)]),
-            Case::new("nothing", Self, vec![normal([2, 0], 5), normal([2, 0], 6)]),
-            Case::new(
-                "one more than a workgroup",
-                Self,
-                vec![normal([257], 7), normal([257], 8)],
-            ),
-        ]
+        let case =
+            |(about, shape)| Case::new(about, Self, vec![normal(shape, 1), normal(shape, 2)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        let ends = vec![
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            -f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+        ];
+        let ends = array([6].into(), ends);
+        cases.push(Case::new("ends", Self, vec![ends, normal([6], 3)]).without_differences());
+        cases
     }
 }

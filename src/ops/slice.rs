@@ -146,10 +146,15 @@ impl Op for Slice {
             of("channels", [1, 2, 3], [2, 7, 4, 5].into()),
             of("rows", [0, 1, 1], [3, 5].into()),
             of("columns", [1, 3, 2], [3, 5].into()),
+            of("six axes", [3, 2, 3], [2, 1, 3, 7, 2, 3].into()),
             of("all", [0, 0, 4], [4].into()),
+            of("one element", [0, 5, 1], [11].into()),
+            of("the last", [0, 10, 1], [11].into()),
             of("nothing", [1, 2, 0], [3, 5].into()),
             of("of nothing", [1, 1, 2], [0, 5].into()),
+            of("a workgroup", [0, 44, 256], [300].into()),
             of("one more than a workgroup", [0, 1, 257], [300].into()),
+            of("three workgroups and one", [1, 100, 769], [1, 1000].into()),
             of("more than a piece", [1, 17, 7001], [3, 8000].into()),
         ]
     }

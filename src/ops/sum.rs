@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.sum`.
 
-use super::support::{Reduction, normal};
+use super::support::{Reduction, launch_reduction, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -119,13 +119,7 @@ impl Op for Sum {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
-        Ok(vec![
-            reduction
-                .words(launch)
-                .word(reduction.count())
-                .word(reduction.kept.elements())
-                .groups(reduction.kept.elements()),
-        ])
+        Ok(vec![launch_reduction(&reduction, launch)])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -134,43 +128,12 @@ impl Op for Sum {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |axes: &[usize], keep| Self {
-            axes: axes.to_vec(),
-            keep,
+        let case = |(about, axes, keep, x): (_, &[usize], _, _)| {
+            let axes = axes.to_vec();
+            Case::new(about, Self { axes, keep }, vec![normal(x, 1)])
         };
-        vec![
-            Case::new("rows", of(&[1], KeepAxes::No), vec![normal([5, 300], 1)]),
-            Case::new(
-                "columns",
-                of(&[0], KeepAxes::Yes),
-                vec![normal([301, 3], 2)],
-            ),
-            Case::new(
-                "channels and width",
-                of(&[1, 3], KeepAxes::Yes),
-                vec![normal([2, 5, 3, 7], 3)],
-            ),
-            Case::new(
-                "everything",
-                of(&[0, 1, 2], KeepAxes::No),
-                vec![normal([3, 11, 13], 4)],
-            ),
-            Case::new("no axis", of(&[], KeepAxes::No), vec![normal([3, 2], 5)]),
-            Case::new(
-                "an empty sum",
-                of(&[1], KeepAxes::No),
-                vec![normal([3, 0], 6)],
-            ),
-            Case::new(
-                "of nothing",
-                of(&[1], KeepAxes::No),
-                vec![normal([0, 3], 7)],
-            ),
-            Case::new(
-                "more than 65,535 results",
-                of(&[1], KeepAxes::No),
-                vec![normal([65_537, 2], 8)],
-            ),
-        ]
+        let mut cases: Vec<_> = shapes::reductions().map(case).collect();
+        cases.push(case(("an empty sum", &[1], KeepAxes::No, [3, 0].into())));
+        cases
     }
 }

@@ -15,6 +15,7 @@ mod formulas;
 mod lanes;
 mod rows;
 pub(super) mod segments;
+pub(super) mod shapes;
 mod slices;
 mod softmax_pair;
 mod windows;
