@@ -22,10 +22,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> prediction_grad: array<Store>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-/// The shifted logits at an offset, divided by their temperatures.
-fn logits(at: u32, tops: vec2<f32>) -> vec2<f32> {
-    let values = vec2<f32>(f32(goal[at]), f32(prediction[at]));
-    return (values - tops) * vec2<f32>(params.goal_scale, params.prediction_scale);
+fn logits(at: u32) -> vec2<f32> {
+    return vec2<f32>(f32(goal[at]), f32(prediction[at]));
 }
 
 @compute @workgroup_size(256)
@@ -36,36 +34,13 @@ fn main(
 ) {
     let number = linear_workgroup(group, groups);
     let row = row_of(number, index, params.length, params.inner, params.count);
-    var tops = vec2<f32>(LOWEST, LOWEST);
+    let pair = softmax_pair(row, vec2<f32>(params.goal_scale, params.prediction_scale), index);
+    let divergence = pair_divergence(pair, row, index);
     for (var i = row.lane; i < row.length; i += LANES) {
         let at = row.first + i * row.stride;
-        tops = max(tops, vec2<f32>(f32(goal[at]), f32(prediction[at])));
-    }
-    tops = vec2<f32>(row_max(tops.x, index), row_max(tops.y, index));
-    var sums = vec2<f32>();
-    var difference = 0.0;
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        sums += exp(both);
-        difference += exp_difference(both.x, both.y);
-    }
-    sums = vec2<f32>(row_sum(sums.x, index), row_sum(sums.y, index));
-    difference = row_sum(difference, index);
-    let shift = log_of_sums(sums, difference);
-    var sum = 0.0;
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        let ratio = (both.x - both.y) - shift;
-        sum += divergence_term(exp(both) / sums, ratio);
-    }
-    let divergence = row_sum(sum, index);
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let at = row.first + i * row.stride;
-        let both = logits(at, tops);
-        let ratio = (both.x - both.y) - shift;
-        let pair = exp(both) / sums;
+        let element = pair_at(pair, at);
         let grad = f32(output_grad[row.number]);
-        goal_grad[at] = Store(grad * (pair.x * (ratio - divergence)) * params.goal_scale);
-        prediction_grad[at] = Store(grad * pair_excess(pair, ratio) * params.prediction_scale);
+        goal_grad[at] = Store(grad * (element.x * (element.z - divergence)) * params.goal_scale);
+        prediction_grad[at] = Store(grad * pair_excess(element.xy, element.z) * params.prediction_scale);
     }
 }

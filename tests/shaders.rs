@@ -277,6 +277,44 @@ fn launches_agree_with_their_shaders() {
     }
 }
 
+/// The parts of a text that are not comments.
+fn code(text: &str) -> String {
+    let lines = text.lines();
+    let code = lines.map(|line| line.split("//").next().unwrap_or_default());
+    code.collect::<Vec<_>>().join("\n")
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// Where the workgroups do not fit along one axis, their number comes from two coordinates; and some case needs more
+/// workgroups than a narrow grid is wide (see `tests/ops.rs`).
+#[test]
+fn workgroups_are_told_apart_by_their_linear_number_only() {
+    let mut most: BTreeMap<&str, u32> = BTreeMap::new();
+    for launch in launches().iter().flat_map(|(.., launches)| launches) {
+        let own = most.entry(launch.shader.name).or_default();
+        *own = launch.workgroups.iter().product::<u32>().max(*own);
+    }
+    for (name, shader) in shaders() {
+        let code = code(shader.text);
+        let Some((_, declared)) = code.split_once("@builtin(workgroup_id) ") else {
+            assert_eq!(most[name], 1, "{name}: which workgroup?");
+            continue;
+        };
+        assert_eq!(words(declared).next(), Some("group"), "{name}");
+        let linear = "linear_workgroup(group, groups)";
+        assert_eq!(code.matches(linear).count(), 1, "{name}");
+        let rest = code.replace(linear, "");
+        // An attribute and a field have these names, too.
+        let rest = rest.replace("@group(", "").replace(".groups", "");
+        let uses = words(&rest).filter(|word| ["group", "groups"].contains(word));
+        assert_eq!(uses.count(), 2, "{name}: uses them beside {linear}");
+        assert!(most[name] >= 3, "{name}: no case has three workgroups");
+    }
+}
+
 fn check_entry_point(place: &str, module: &Module, limits: &Limits) {
     let [entry] = &module.entry_points[..] else {
         panic!("{place}: one entry point");

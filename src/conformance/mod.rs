@@ -38,7 +38,8 @@ pub struct Finding {
     pub error: f64,
     /// The bound there.
     pub bound: f64,
-    /// error / bound; 0 where both are 0, infinite where only the bound is or a NaN appeared.
+    /// error / bound; 0 where both are 0, infinite where only the bound is, where a NaN appeared, and where a finite value
+    /// has no finite bound, which would let anything pass.
     pub ratio: f64,
 }
 
@@ -256,8 +257,13 @@ fn finding(
             _ => f64::INFINITY,
         };
         let ratio = if error == 0.0 { 0.0 } else { error / bound };
-        if ratio > worst.ratio || ratio.is_nan() || i == 0 {
-            let ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+        let proves_nothing = value.is_finite() && !bound.is_finite();
+        let ratio = if proves_nothing || ratio.is_nan() {
+            f64::INFINITY
+        } else {
+            ratio
+        };
+        if ratio > worst.ratio || i == 0 {
             worst = Finding {
                 element,
                 error,

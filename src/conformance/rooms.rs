@@ -1,7 +1,7 @@
 //! The rooms' cases on an executor, and their gradient rules against central differences.
 
 use super::{Finding, Sample, audit};
-use crate::array::{Array, Element};
+use crate::array::{Array, Element, Spec};
 use crate::autodiff;
 use crate::error::Result;
 use crate::exec::{Executor, Reference};
@@ -96,7 +96,7 @@ pub fn check_case(
     case: &RoomCase,
     executor: &mut dyn Executor,
 ) -> Result<Vec<Finding>> {
-    let recorded = record_case(room, case)?;
+    let recorded = record_case(Through::All, room, case)?;
     audit(
         &recorded.graph,
         executor,
@@ -107,14 +107,34 @@ pub fn check_case(
 }
 
 /// Checks the gradient rule of a case in f64 against central differences. Gives the largest ratio of the difference to
-/// what the differences' own rounding allows; `None` where nothing is differentiable. An input that no gradient reaches
-/// must not move the outputs, unless the room declares it constant.
+/// what the differences' own rounding allows; `None` where nothing is differentiable, or
+/// differences do not tell. An input that no gradient reaches
+/// must not move the outputs, unless the room declares it constant. Of several outputs, each is checked alone as well.
 ///
 /// # Errors
 /// As [`check_case`].
 pub fn check_gradient(room: &Room, case: &RoomCase) -> Result<Option<f64>> {
-    let mut recorded = record_case(room, case)?;
-    if !recorded.is_differentiable {
+    let specs: Vec<Spec> = case.inputs.iter().map(Array::spec).collect();
+    let outputs = case.op.outputs(&specs)?.len();
+    let alone = (0..outputs).filter(|_| outputs > 1).map(Through::Only);
+    let mut worst = None;
+    for through in std::iter::once(Through::All).chain(alone) {
+        let ratio = check_gradient_through(through, room, case)?;
+        worst = ratio.into_iter().chain(worst).reduce(f64::max);
+    }
+    Ok(worst)
+}
+
+/// The outputs through which gradients come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Through {
+    All,
+    Only(usize),
+}
+
+fn check_gradient_through(through: Through, room: &Room, case: &RoomCase) -> Result<Option<f64>> {
+    let mut recorded = record_case(through, room, case)?;
+    if !recorded.is_differentiable || !case.has_differences {
         return Ok(None);
     }
     follow(&mut recorded.named, case);
@@ -192,7 +212,7 @@ impl RecordedCase {
     }
 }
 
-fn record_case(room: &Room, case: &RoomCase) -> Result<RecordedCase> {
+fn record_case(through: Through, room: &Room, case: &RoomCase) -> Result<RecordedCase> {
     let mut named: Vec<(String, Array)> = case
         .inputs
         .iter()
@@ -208,10 +228,15 @@ fn record_case(room: &Room, case: &RoomCase) -> Result<RecordedCase> {
         let mut pairs = Vec::new();
         for (i, &output) in outputs.iter().enumerate() {
             r.output(&i.to_string(), output)?;
-            if output.spec().element == Element::Real {
+            if output.spec().element == Element::Index {
+                continue;
+            }
+            if through == Through::All || through == Through::Only(i) {
                 cotangents.push(cotangent(output, i)?);
                 named.push((format!("d{i}"), cotangents[cotangents.len() - 1].clone()));
                 pairs.push((output, r.input(&format!("d{i}"), output.spec())?));
+            } else {
+                cotangents.push(Array::zeros(output.spec()));
             }
         }
         gradients = record_gradients(r, room, &inputs, &pairs)?;

@@ -297,6 +297,8 @@ pub struct Case<O> {
     pub inputs: Vec<Array>,
     /// How inputs follow from others; see [`Case::linked`].
     pub link: Option<Link>,
+    /// Whether central differences know the derivative here; see [`Case::without_differences`].
+    pub has_differences: bool,
 }
 
 /// Computes anew those inputs of a case that are functions of others.
@@ -310,6 +312,7 @@ impl<O> Case<O> {
             op,
             inputs,
             link: None,
+            has_differences: true,
         }
     }
 
@@ -318,6 +321,15 @@ impl<O> Case<O> {
     pub fn linked(self, link: Link) -> Self {
         Self {
             link: Some(link),
+            ..self
+        }
+    }
+
+    /// The same case, where central differences do not tell the derivative: at a kink (ties of a maximum, the end of a
+    /// logarithm), or where the operation bends within their step.
+    pub fn without_differences(self) -> Self {
+        Self {
+            has_differences: false,
             ..self
         }
     }

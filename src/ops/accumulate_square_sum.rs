@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.nn.utils.clip_grad_norm_`.
 
-use super::support::{LANE_DEPTH, Slices, WORKGROUP, array, lane_sums, normal};
+use super::support::{LANE_DEPTH, Slices, WORKGROUP, array, lane_sums, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -159,14 +159,17 @@ impl Op for AccumulateSquareSum {
             let total = array(Shape::SCALAR, vec![total]);
             Case::new(about, Self, vec![total, normal(shape, 1)])
         };
-        vec![
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| of(about, 3.5, shape))
+            .collect();
+        cases.extend([
             of("a weight", 3.5, [16, 8, 3, 3].into()),
-            of("scalar", 0.0, Shape::SCALAR),
-            of("nothing", 2.0, [0, 4].into()),
             of("one slice", 0.0, [4096].into()),
-            of("one more than a slice", 0.0, [4097].into()),
-            of("a prime", 1e6, [65_537].into()),
+            of("one more than a slice", 0.5, [4097].into()),
+            of("three slices", 0.0, [3, 4096].into()),
+            of("a prime number of slices", 1e6, [65_537].into()),
             of("slices longer than the shortest", 0.0, [1031, 1021].into()),
-        ]
+        ]);
+        cases
     }
 }

@@ -12,15 +12,21 @@
 //!
 //! **Reference.** `torch.add`.
 
-use super::support::{eval_binary, launch_binary, normal, unbroadcast};
+use super::support::{eval_binary, launch_binary, normal, shapes, unbroadcast};
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
+    library,
+};
 use crate::real::Real;
 use std::ops::Range;
 
-static SHADER: Shader =
-    Shader { name: "add", text: include_str!("../../shaders/add.wgsl"), uses: &[library::STORE, library::INDEX] };
+static SHADER: Shader = Shader {
+    name: "add",
+    text: include_str!("../../shaders/add.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
 
 /// a + b, see the room's documentation.
 #[derive(Clone, Debug)]
@@ -60,9 +66,18 @@ impl Op for Add {
         Ok(vec![Spec::real(shape)])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let Some(grad) = output_grads[0] else { return Ok(vec![None, None]) };
-        call.inputs.iter().map(|input| unbroadcast(grad, input.shape()).map(Some)).collect()
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None, None]);
+        };
+        call.inputs
+            .iter()
+            .map(|input| unbroadcast(grad, input.shape()).map(Some))
+            .collect()
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
@@ -70,22 +85,25 @@ impl Op for Add {
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
-        Ok(vec![launch_binary(&SHADER, inputs, &self.outputs(inputs)?[0])])
+        Ok(vec![launch_binary(
+            &SHADER,
+            inputs,
+            &self.outputs(inputs)?[0],
+        )])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        Cost::new(outputs.iter().map(|y| y.shape.elements()).sum(), inputs, &outputs)
+        Cost::new(
+            outputs.iter().map(|y| y.shape.elements()).sum(),
+            inputs,
+            &outputs,
+        )
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("same shape", Self, vec![normal([2, 3, 5], 1), normal([2, 3, 5], 2)]),
-            Case::new("scalar", Self, vec![normal([7], 3), normal([], 4)]),
-            Case::new("a per-channel bias", Self, vec![normal([2, 3, 4, 5], 5), normal([3, 1, 1], 6)]),
-            Case::new("both repeat", Self, vec![normal([4, 1, 3], 7), normal([5, 1], 8)]),
-            Case::new("nothing", Self, vec![normal([0, 3], 9), normal([3], 10)]),
-            Case::new("six axes", Self, vec![normal([2, 1, 2, 1, 3, 1], 11), normal([2, 1, 2, 1, 2], 12)]),
-        ]
+        shapes::pairs()
+            .map(|(about, a, b)| Case::new(about, Self, vec![normal(a, 1), normal(b, 2)]))
+            .collect()
     }
 }

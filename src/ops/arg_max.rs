@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.argmax`.
 
-use super::support::{Reduction, Rows, array, expect_axis, launch_reduction, normal};
+use super::support::{Reduction, Rows, array, expect_axis, launch_reduction, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -130,6 +130,22 @@ impl Op for ArgMax {
                 "more than 65,535 results",
                 along(1),
                 vec![normal([65_537, 2], 7)],
+            ),
+            Case::new("six axes", along(3), vec![normal([2, 3, 4, 5, 6, 7], 8)]),
+            Case::new(
+                "one less than a workgroup",
+                along(1),
+                vec![normal([3, 255], 9)],
+            ),
+            Case::new(
+                "three workgroups and one",
+                along(0),
+                vec![normal([769], 10)],
+            ),
+            Case::new(
+                "near the lowest number",
+                along(1),
+                vec![uniform([3, 17], -3.4e38, -3.3e38, 11)],
             ),
         ]
     }

@@ -15,7 +15,7 @@
 //!
 //! **Reference.** `torch.nn.functional.avg_pool2d`.
 
-use super::support::{Windows, normal};
+use super::support::{Windows, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -23,7 +23,6 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
-use crate::shape::Shape;
 use crate::workers::Workers;
 use std::ops::Range;
 
@@ -229,46 +228,24 @@ impl Op for AvgPool2d {
 
     fn cases() -> Vec<Case<Self>> {
         use CountIncludePad::{No, Yes};
-        let of = |about, count_include_pad, windows: [[usize; 2]; 3], shape: Shape| {
-            let [kernel_size, stride, padding] = windows;
-            let windows = Windows {
-                kernel_size,
-                stride,
-                padding,
+        let of =
+            |about, count_include_pad, ([kernel_size, stride, padding], shape): shapes::Sliding| {
+                let windows = Windows {
+                    kernel_size,
+                    stride,
+                    padding,
+                };
+                let op = Self {
+                    windows,
+                    count_include_pad,
+                };
+                Case::new(about, op, vec![normal(shape, 1)])
             };
-            let op = Self {
-                windows,
-                count_include_pad,
-            };
-            Case::new(about, op, vec![normal(shape, 1)])
-        };
-        let (halves, stem) = ([[2, 2], [2, 2], [0, 0]], [[3, 3], [2, 2], [1, 1]]);
-        vec![
-            of("halves", Yes, halves, [1, 5, 6, 8].into()),
-            of("an uncovered rest", Yes, halves, [1, 2, 7, 9].into()),
-            of("padding counts", Yes, stem, [2, 3, 12, 13].into()),
-            of("padding does not count", No, stem, [2, 3, 12, 13].into()),
-            of("overlap", No, [[3, 3], [1, 1], [1, 1]], [2, 1, 5, 7].into()),
-            of("gaps", Yes, [[2, 3], [3, 4], [1, 0]], [1, 2, 11, 13].into()),
-            of(
-                "the whole image",
-                No,
-                [[5, 7], [1, 1], [0, 0]],
-                [2, 3, 5, 7].into(),
-            ),
-            of(
-                "more window than image",
-                No,
-                [[4, 4], [2, 2], [2, 2]],
-                [1, 2, 1, 1].into(),
-            ),
-            of("nothing", Yes, halves, [0, 3, 4, 4].into()),
-            of(
-                "one more than a workgroup",
-                Yes,
-                [[1, 1], [1, 1], [0, 0]],
-                [1, 1, 1, 257].into(),
-            ),
-        ]
+        let mut cases: Vec<_> = shapes::windows()
+            .map(|(about, sliding)| of(about, Yes, sliding))
+            .collect();
+        let padded = shapes::windows().filter(|(_, ([_, _, padding], _))| *padding != [0, 0]);
+        cases.extend(padded.map(|(about, sliding)| of(about, No, sliding)));
+        cases
     }
 }

@@ -14,7 +14,7 @@
 //! **Reference.** `torch.ops.aten.avg_pool2d_backward`.
 
 use super::CountIncludePad;
-use super::support::{Windows, normal};
+use super::support::{Windows, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -199,45 +199,29 @@ impl Op for AvgPool2dGrad {
 
     fn cases() -> Vec<Case<Self>> {
         use CountIncludePad::{No, Yes};
-        let of = |about, count_include_pad, windows: [[usize; 2]; 3], image: [usize; 4]| {
-            let [kernel_size, stride, padding] = windows;
-            let windows = Windows {
-                kernel_size,
-                stride,
-                padding,
+        let of =
+            |about, count_include_pad, ([kernel_size, stride, padding], image): shapes::Sliding| {
+                let windows = Windows {
+                    kernel_size,
+                    stride,
+                    padding,
+                };
+                let op = Self {
+                    windows,
+                    count_include_pad,
+                    input_size: [image[2], image[3]],
+                };
+                let result = windows
+                    .outputs(Self::NAME, image.into())
+                    .unwrap_or_else(|e| unreachable!("{e}"));
+                Case::new(about, op, vec![normal(result, 1)])
             };
-            let op = Self {
-                windows,
-                count_include_pad,
-                input_size: [image[2], image[3]],
-            };
-            let result = windows
-                .outputs(Self::NAME, image.into())
-                .unwrap_or_else(|e| unreachable!("{e}"));
-            Case::new(about, op, vec![normal(result, 1)])
-        };
-        let (halves, stem) = ([[2, 2], [2, 2], [0, 0]], [[3, 3], [2, 2], [1, 1]]);
-        vec![
-            of("halves", Yes, halves, [1, 5, 6, 8]),
-            of("an uncovered rest", Yes, halves, [1, 2, 7, 9]),
-            of("padding counts", Yes, stem, [2, 3, 12, 13]),
-            of("padding does not count", No, stem, [2, 3, 12, 13]),
-            of("overlap", No, [[3, 3], [1, 1], [1, 1]], [2, 1, 5, 7]),
-            of("gaps", Yes, [[2, 3], [3, 4], [1, 0]], [1, 2, 11, 13]),
-            of(
-                "the whole image",
-                No,
-                [[5, 7], [1, 1], [0, 0]],
-                [2, 3, 5, 7],
-            ),
-            of("nothing", Yes, halves, [0, 3, 4, 4]),
-            of(
-                "one more than a workgroup",
-                Yes,
-                [[1, 1], [1, 1], [0, 0]],
-                [1, 1, 1, 257],
-            ),
-        ]
+        let mut cases: Vec<_> = shapes::windows()
+            .map(|(about, sliding)| of(about, Yes, sliding))
+            .collect();
+        let padded = shapes::windows().filter(|(_, ([_, _, padding], _))| *padding != [0, 0]);
+        cases.extend(padded.map(|(about, sliding)| of(about, No, sliding)));
+        cases
     }
 }
 

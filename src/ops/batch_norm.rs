@@ -16,7 +16,7 @@
 //! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
 //! covariate shift", ICML 2015; `torch.nn.functional.batch_norm`.
 
-use super::support::{Channels, WORKGROUP, array, normal, uniform};
+use super::support::{Channels, WORKGROUP, array, normal, shapes, uniform};
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::graph::{
@@ -191,7 +191,7 @@ impl Op for BatchNorm {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let running = |about, shape: Shape| {
+        let running = |(about, shape): (_, Shape)| {
             let op = Self {
                 eps: 1e-5,
                 statistics: Statistics::Running,
@@ -219,18 +219,18 @@ impl Op for BatchNorm {
             }
             Case::new(about, op, inputs).linked(follow_batch)
         };
-        vec![
-            running("images", [2, 3, 5, 7].into()),
-            running("vectors", [17, 5].into()),
-            running("one element", [1, 1, 1].into()),
-            running("nothing", [0, 3, 2].into()),
-            running("no channel", [2, 0, 2].into()),
-            running("one more than a workgroup", [1, 1, 257].into()),
-            running("planes that straddle pieces", [3, 2, 90, 91].into()),
+        let mut small = running(("variances no larger than eps", [2, 3, 5].into()));
+        small.inputs[2] = uniform([3], 0.0, 2e-5, 9);
+        let mut cases: Vec<_> = shapes::channels().map(running).collect();
+        cases.extend([
+            small,
+            running(("nothing", [0, 3, 2].into())),
+            running(("planes that straddle pieces", [3, 2, 90, 91].into())),
             batch("the batch's statistics", [4, 3, 5, 7].into()),
             batch("the batch's statistics of vectors", [9, 4].into()),
             batch("more than a slice of a channel", [2, 2, 50, 47].into()),
-        ]
+        ]);
+        cases
     }
 }
 

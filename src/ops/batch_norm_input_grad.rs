@@ -19,7 +19,7 @@
 //! `torch.ops.aten.native_batch_norm_backward`.
 
 use super::Statistics;
-use super::support::{Channels, WORKGROUP, expect_same, normal, uniform};
+use super::support::{Channels, WORKGROUP, expect_same, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -203,15 +203,20 @@ impl Op for BatchNormInputGrad {
             Case::new(about, Self { eps, statistics }, inputs)
         };
         let (batch, running) = (Statistics::Batch, Statistics::Running);
-        vec![
-            of("images", batch, [2, 3, 5, 7].into()),
+        let mut cases: Vec<_> = shapes::channels()
+            .map(|(about, shape)| of(about, batch, shape))
+            .collect();
+        cases.extend([
             of("images, constants", running, [2, 3, 5, 7].into()),
-            of("vectors", batch, [17, 5].into()),
             of("vectors, constants", running, [17, 5].into()),
-            of("one element a channel", batch, [1, 4, 1, 1].into()),
-            of("no channel", batch, [2, 0, 3].into()),
-            of("nothing", running, [0, 3, 2].into()),
-            of("one more than a workgroup", batch, [1, 1, 257].into()),
-        ]
+            of("nothing, constants", running, [0, 3, 2].into()),
+            of("three workgroups, constants", running, [1, 7, 110].into()),
+        ]);
+        for statistics in [batch, running] {
+            let mut small = of("variances no larger than eps", statistics, [2, 3, 5].into());
+            small.inputs[1] = uniform([3], 0.0, 2e-5, 9);
+            cases.push(small);
+        }
+        cases
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** The derivative of `torch.var_mean`.
 
-use super::support::{Channels, WORKGROUP, normal};
+use super::support::{Channels, WORKGROUP, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -20,6 +20,7 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::Real;
+use crate::shape::Shape;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -120,22 +121,16 @@ impl Op for BatchStatisticsGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, x: &[usize]| {
+        let of = |(about, x): (_, Shape)| {
             let vector = |seed| normal([x[1]], seed);
-            let x = crate::shape::Shape::new(x).unwrap_or_else(|e| unreachable!("{e}"));
             Case::new(
                 about,
                 Self,
                 vec![normal(x, 1), vector(2), vector(3), vector(4)],
             )
         };
-        vec![
-            of("images", &[2, 3, 5, 7]),
-            of("vectors", &[17, 5]),
-            of("one element a channel", &[1, 4, 1, 1]),
-            of("no channel", &[2, 0, 3]),
-            of("nothing", &[0, 3, 2]),
-            of("one more than a workgroup", &[1, 1, 257]),
-        ]
+        let mut cases: Vec<_> = shapes::channels().map(of).collect();
+        cases.push(of(("nothing", [0, 3, 2].into())));
+        cases
     }
 }

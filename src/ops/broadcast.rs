@@ -130,16 +130,35 @@ impl Op for Broadcast {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let to = |shape: Shape| Self { shape };
-        vec![
-            Case::new("new outer axes", to([2, 3, 5].into()), vec![normal([5], 1)]),
-            Case::new(
-                "inner axes",
-                to([2, 3, 4, 5].into()),
-                vec![normal([2, 3, 1, 1], 2)],
+        let case = |(about, from, to): (_, &[usize], &[usize])| {
+            let [x, shape] = [from, to]
+                .map(|lengths| Shape::new(lengths).unwrap_or_else(|e| unreachable!("{e}")));
+            Case::new(about, Self { shape }, vec![normal(x, 1)])
+        };
+        let cases: [(_, &[usize], &[usize]); 14] = [
+            ("of a scalar", &[], &[257]),
+            ("a scalar", &[], &[]),
+            ("one element", &[1], &[1]),
+            ("the same shape", &[3, 5], &[3, 5]),
+            ("to nothing", &[1, 3], &[0, 3]),
+            ("of nothing", &[0, 3], &[2, 0, 3]),
+            ("new outer axes", &[5], &[2, 3, 5]),
+            ("inner axes", &[2, 3, 1, 1], &[2, 3, 4, 5]),
+            ("an axis between", &[7, 1, 11], &[7, 13, 11]),
+            ("every axis but one", &[1, 17, 1], &[3, 17, 5]),
+            (
+                "one of six axes and another",
+                &[2, 1, 4, 5, 1, 7],
+                &[2, 3, 4, 5, 6, 7],
             ),
-            Case::new("of a scalar", to([257].into()), vec![normal([], 3)]),
-            Case::new("to nothing", to([0, 3].into()), vec![normal([1, 3], 4)]),
-        ]
+            (
+                "every other of six axes",
+                &[1, 3, 1, 5, 1, 7],
+                &[2, 3, 4, 5, 6, 7],
+            ),
+            ("three workgroups and one", &[1], &[769]),
+            ("more than a worker's piece", &[7001], &[3, 7001]),
+        ];
+        cases.map(case).into()
     }
 }

@@ -113,10 +113,17 @@ impl Op for ClipFactor {
         vec![
             of("longer", 1.0, 37.0),
             of("much longer", 0.1, 1e12),
+            of("as long as numbers go", 1.0, 1e38),
+            of("twice as long", 2.0, 16.0),
             of("shorter", 5.0, 0.3),
+            of("hardly shorter", 2.0, 3.999),
+            of("hardly longer", 2.0, 4.001),
             of("just as long", 2.0, 4.0),
             of("no gradient", 1.0, 0.0),
+            of("no gradient, hardly a norm", 1e-9, 0.0),
             of("a tiny norm", 1e-7, 1e-12),
+            of("a tiny gradient", 1e-6, 1e-12),
+            of("a large norm", 1e10, 1e24),
         ]
     }
 }

@@ -130,7 +130,10 @@ impl Op for Concat {
         let mut launches = Vec::new();
         let mut offset = 0;
         for (i, input) in inputs.iter().enumerate() {
-            let (n, x_row) = (input.shape.elements(), segments::segment(&input.shape, self.axis));
+            let (n, x_row) = (
+                input.shape.elements(),
+                segments::segment(&input.shape, self.axis),
+            );
             let launch = Launch::new(&SHADER, [Binding::Input(i), Binding::Output(0)]);
             if n > 0 {
                 launches.push(segments::words(launch, n, [x_row, y_row], offset));
@@ -150,11 +153,8 @@ impl Op for Concat {
             let inputs = inputs.map(|(&shape, seed)| normal(shape, seed)).collect();
             Case::new(about, Self { axis }, inputs)
         };
-        let channels = [
-            [2, 3, 4, 5].into(),
-            [2, 1, 4, 5].into(),
-            [2, 7, 4, 5].into(),
-        ];
+        let channels = [[2, 3, 4, 5], [2, 1, 4, 5], [2, 7, 4, 5]].map(Shape::from);
+        let vectors = |lengths: &[usize]| lengths.iter().map(|&n| [n].into()).collect::<Vec<_>>();
         vec![
             of("channels", 1, &channels),
             of("rows", 0, &[[3, 5].into(), [1, 5].into()]),
@@ -163,13 +163,22 @@ impl Op for Concat {
                 2,
                 &[[2, 3, 1].into(), [2, 3, 4].into()],
             ),
-            of("one input", 1, &[[2, 3].into()]),
-            of("an empty input", 0, &[[2].into(), [0].into(), [3].into()]),
-            of("nothing", 1, &[[0, 2].into(), [0, 3].into()]),
             of(
-                "one more than a workgroup",
-                0,
-                &[[256].into(), [257].into()],
+                "six axes",
+                3,
+                &[[2, 1, 3, 2, 2, 3].into(), [2, 1, 3, 5, 2, 3].into()],
+            ),
+            of("one input", 1, &[[2, 3].into()]),
+            of("single elements", 0, &vectors(&[1, 1, 1])),
+            of("primes", 0, &vectors(&[2, 3, 5, 7, 11, 13])),
+            of("an empty input", 0, &vectors(&[2, 0, 3])),
+            of("empty rows", 1, &[[3, 0].into(), [3, 2].into()]),
+            of("nothing", 1, &[[0, 2].into(), [0, 3].into()]),
+            of("around a workgroup", 0, &vectors(&[255, 256, 257])),
+            of(
+                "three workgroups and one",
+                1,
+                &[[1, 769].into(), [1, 770].into()],
             ),
             of(
                 "more than a piece",

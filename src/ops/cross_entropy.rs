@@ -15,7 +15,7 @@
 //! **Reference.** `torch.nn.functional.cross_entropy(…, reduction="none")`.
 
 use super::support::{Rows, array, expect_same, indices, largest, normal, uniform};
-use crate::array::Spec;
+use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
@@ -121,31 +121,45 @@ impl Op for CrossEntropy {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |about, [n, classes]: [usize; 2], seed| {
+        let case = |about, logits: Array, labels| {
+            let n = logits.shape()[0];
+            Case::new(about, Self, vec![logits, array([n].into(), labels)])
+        };
+        let of = |about, [n, classes]: [usize; 2]| {
             Case::new(
                 about,
                 Self,
-                vec![normal([n, classes], seed), indices([n], classes, seed + 1)],
+                vec![normal([n, classes], 1), indices([n], classes, 2)],
             )
         };
         vec![
-            case("nine classes", [8, 9], 1),
-            case("one class", [3, 1], 4),
-            case("one sample", [1, 4], 7),
-            case("no sample", [0, 4], 10),
-            case("more classes than a workgroup", [2, 257], 13),
-            case("ten thousand classes", [1, 10_007], 16),
-            case("many samples", [300, 3], 19),
-            Case::new(
+            of("nine classes", [8, 9]),
+            of("two classes", [31, 2]),
+            of("one class", [3, 1]),
+            of("one sample", [1, 4]),
+            of("no sample", [0, 4]),
+            of("a power of two", [5, 64]),
+            of("one less than a workgroup", [2, 255]),
+            of("one more than a workgroup", [2, 257]),
+            of("three thousand classes", [1, 3001]),
+            of("many samples", [300, 3]),
+            case(
+                "the first and the last",
+                normal([4, 7], 3),
+                vec![0u32, 6, 6, 0],
+            ),
+            case(
                 "far apart",
-                Self,
-                vec![uniform([5, 7], -200.0, 200.0, 22), indices([5], 7, 23)],
+                uniform([3, 7], -200.0, 200.0, 22),
+                vec![3u32, 0, 5],
             ),
-            Case::new(
-                "a label out of range",
-                Self,
-                vec![normal([2, 3], 25), array([2].into(), vec![3u32, 1])],
-            ),
+            case(
+                "far below zero",
+                uniform([2, 17], -1e6, -1e6 + 1.0, 23),
+                vec![16u32, 1],
+            )
+            .without_differences(),
+            case("a label out of range", normal([2, 3], 25), vec![3u32, 1]),
         ]
     }
 }

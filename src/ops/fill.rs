@@ -12,16 +12,22 @@
 //!
 //! **Reference.** `torch.full`.
 
-use super::support::WORKGROUP;
+use super::support::{WORKGROUP, shapes};
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Recorder, Shader, Tensor, View, ViewMut, expect_inputs, library};
+use crate::graph::{
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Recorder, Shader, Tensor, View,
+    ViewMut, expect_inputs, library,
+};
 use crate::real::Real;
 use crate::shape::Shape;
 use std::ops::Range;
 
-static SHADER: Shader =
-    Shader { name: "fill", text: include_str!("../../shaders/fill.wgsl"), uses: &[library::STORE, library::INDEX] };
+static SHADER: Shader = Shader {
+    name: "fill",
+    text: include_str!("../../shaders/fill.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
 
 /// A constant of a shape, see the room's documentation.
 #[derive(Clone, Debug)]
@@ -45,7 +51,13 @@ pub struct Fill {
 /// None in practice; recording is fallible by convention.
 #[track_caller]
 pub fn fill(recorder: &Recorder, shape: impl Into<Shape>, value: f64) -> Result<Tensor<'_>> {
-    recorder.apply_one(Fill { shape: shape.into(), value }, &[])
+    recorder.apply_one(
+        Fill {
+            shape: shape.into(),
+            value,
+        },
+        &[],
+    )
 }
 
 impl Op for Fill {
@@ -53,11 +65,16 @@ impl Op for Fill {
     const INPUTS: &'static [&'static str] = &[];
 
     fn attributes(&self) -> Attributes {
-        Attributes::none().with("shape", &*self.shape).with("value", self.value)
+        Attributes::none()
+            .with("shape", &*self.shape)
+            .with("value", self.value)
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        Ok(Self { shape: Shape::new(&attributes.ints("shape", &[])?)?, value: attributes.float("value", 0.0)? })
+        Ok(Self {
+            shape: Shape::new(&attributes.ints("shape", &[])?)?,
+            value: attributes.float("value", 0.0)?,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
@@ -65,7 +82,11 @@ impl Op for Fill {
         Ok(vec![Spec::real(self.shape)])
     }
 
-    fn vjp<'g>(&self, _call: &Call<'g>, _output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+    fn vjp<'g>(
+        &self,
+        _call: &Call<'g>,
+        _output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
         Ok(Vec::new())
     }
 
@@ -75,7 +96,12 @@ impl Op for Fill {
 
     fn launches(&self, _inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let n = self.shape.elements();
-        Ok(vec![Launch::new(&SHADER, [Binding::Output(0)]).word(n).float(self.value).elements(n, WORKGROUP)])
+        Ok(vec![
+            Launch::new(&SHADER, [Binding::Output(0)])
+                .word(n)
+                .float(self.value)
+                .elements(n, WORKGROUP),
+        ])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -83,10 +109,21 @@ impl Op for Fill {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("scalar", Self { shape: Shape::SCALAR, value: -2.5 }, vec![]),
-            Case::new("a number that f32 rounds", Self { shape: [3, 257].into(), value: 0.1 }, vec![]),
-            Case::new("nothing", Self { shape: [4, 0].into(), value: 1.0 }, vec![]),
-        ]
+        let of = |about, shape, value| Case::new(about, Self { shape, value }, vec![]);
+        // No f32 is 0.1.
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| of(about, shape, 0.1))
+            .collect();
+        cases.extend([
+            of("zero", [5].into(), 0.0),
+            of("negative", [3, 257].into(), -2.5),
+            of("the largest number", [2].into(), f64::from(f32::MAX)),
+            of(
+                "the smallest number",
+                [2].into(),
+                f64::from(f32::MIN_POSITIVE),
+            ),
+        ]);
+        cases
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! **Reference.** Lin, *Divergence measures based on the Shannon entropy*, IEEE Transactions on Information Theory, 1991.
 
-use super::support::{Rows, array, expect_axis, expect_same, normal, outer, uniform};
+use super::support::{Rows, array, expect_axis, expect_same, normal, outer, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -143,14 +143,10 @@ impl Op for JsDivergenceGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |about, axis, shape: Shape, seed| {
+        let case = |(about, axis, shape): (_, _, Shape)| {
             let kept = shape.reduced(&[axis], KeepAxes::No).unwrap_or(shape);
-            let inputs = [
-                uniform(shape, 0.05, 1.0, seed),
-                uniform(shape, 0.05, 1.0, seed + 1),
-                normal(kept, seed + 2),
-            ];
-            Case::new(about, Self { axis }, inputs.into())
+            let map = |seed| uniform(shape, 0.05, 1.0, seed);
+            Case::new(about, Self { axis }, vec![map(1), map(2), normal(kept, 3)])
         };
         let of = |about, a: Vec<f32>, b: Vec<f32>| {
             let shape: Shape = [a.len()].into();
@@ -164,24 +160,9 @@ impl Op for JsDivergenceGrad {
                 ],
             )
         };
-        vec![
-            case("the last axis", 1, [5, 9].into(), 1),
-            case("the first axis", 0, [13, 3].into(), 3),
-            case("the middle axis", 1, [2, 3, 5, 7].into(), 5),
-            case("the second of four", 1, [2, 67, 3, 2].into(), 7),
-            case("a long row", 0, [1009].into(), 9),
-            case("one more than a workgroup", 1, [3, 257].into(), 11),
-            case("a power of two", 1, [9, 64].into(), 13),
-            case("one element", 1, [4, 1].into(), 15),
-            case("nothing", 1, [0, 3].into(), 17),
-            case("empty rows", 1, [3, 0].into(), 19),
-            case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 10_007].into(), 23),
-            of(
-                "zeros in one",
-                vec![0.0, 0.5, 0.5, 0.0],
-                vec![0.25, 0.25, 0.25, 0.25],
-            ),
+        let mut cases: Vec<_> = shapes::rows().map(case).collect();
+        cases.extend([
+            of("zeros in one", vec![0.0, 0.5, 0.5, 0.0], vec![0.25; 4]),
             of("zeros in both", vec![0.0, 1.0], vec![0.0, 1.0]),
             of("disjoint", vec![1.0, 0.0], vec![0.0, 1.0]),
             of("equal", vec![0.2, 0.3, 0.5], vec![0.2, 0.3, 0.5]),
@@ -192,7 +173,8 @@ impl Op for JsDivergenceGrad {
             ),
             of("far apart", vec![1e-6, 0.999, 1e-3], vec![0.9, 1e-7, 0.1]),
             of("a ratio of three", vec![0.25, 0.75], vec![0.75, 0.25]),
-        ]
+        ]);
+        cases
     }
 }
 

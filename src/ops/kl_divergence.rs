@@ -15,7 +15,7 @@
 //!
 //! **Reference.** `torch.nn.functional.kl_div(prediction.log(), target, reduction="none").sum(axis)`.
 
-use super::support::{Rows, array, expect_axis, expect_same, ln_ratio, uniform};
+use super::support::{Rows, array, expect_axis, expect_same, ln_ratio, shapes, uniform};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -125,15 +125,9 @@ impl Op for KlDivergence {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |about, axis, shape: Shape, seed| {
-            Case::new(
-                about,
-                Self { axis },
-                vec![
-                    uniform(shape, 0.05, 1.0, seed),
-                    uniform(shape, 0.05, 1.0, seed + 1),
-                ],
-            )
+        let case = |(about, axis, shape): (_, _, Shape)| {
+            let map = |seed| uniform(shape, 0.05, 1.0, seed);
+            Case::new(about, Self { axis }, vec![map(1), map(2)])
         };
         let of = |about, a: Vec<f32>, b: Vec<f32>| {
             let shape: Shape = [a.len()].into();
@@ -143,19 +137,8 @@ impl Op for KlDivergence {
                 vec![array(shape, a), array(shape, b)],
             )
         };
-        vec![
-            case("the last axis", 1, [5, 9].into(), 1),
-            case("the first axis", 0, [13, 3].into(), 3),
-            case("the middle axis", 1, [2, 3, 5, 7].into(), 5),
-            case("the second of four", 1, [2, 67, 3, 2].into(), 7),
-            case("a long row", 0, [1009].into(), 9),
-            case("one more than a workgroup", 1, [3, 257].into(), 11),
-            case("a power of two", 1, [9, 64].into(), 13),
-            case("one element", 1, [4, 1].into(), 15),
-            case("nothing", 1, [0, 3].into(), 17),
-            case("empty rows", 1, [3, 0].into(), 19),
-            case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 10_007].into(), 23),
+        let mut cases: Vec<_> = shapes::rows().map(case).collect();
+        cases.extend([
             of("equal", vec![0.2, 0.3, 0.5], vec![0.2, 0.3, 0.5]),
             of(
                 "nearly equal",
@@ -163,6 +146,19 @@ impl Op for KlDivergence {
                 vec![0.25, 0.25, 0.5],
             ),
             of("far apart", vec![0.02, 0.9, 0.08], vec![0.9, 0.02, 0.08]),
-        ]
+            of(
+                "at the ends of the series",
+                vec![0.5, 0.51, 0.49],
+                vec![0.25, 0.25, 0.99],
+            ),
+            of(
+                "zeros in the target",
+                vec![0.0, 0.5, 0.5],
+                vec![0.4, 0.3, 0.3],
+            )
+            .without_differences(),
+            of("zeros in both", vec![0.0, 1.0], vec![0.0, 1.0]).without_differences(),
+        ]);
+        cases
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.log_softmax`.
 
-use super::support::{Rows, expect_axis, largest, normal, outer, uniform};
+use super::support::{Rows, expect_axis, largest, normal, outer, shapes, uniform};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -21,7 +21,6 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
-use crate::shape::Shape;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -117,31 +116,15 @@ impl Op for LogSoftmax {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case =
-            |about, axis, x: Shape, seed| Case::new(about, Self { axis }, vec![normal(x, seed)]);
-        vec![
-            case("the last axis", 1, [5, 9].into(), 1),
-            case("the first axis", 0, [13, 3].into(), 3),
-            case("the middle axis", 1, [2, 3, 5, 7].into(), 5),
-            case("the second of four", 1, [2, 67, 3, 2].into(), 7),
-            case("a long row", 0, [1009].into(), 9),
-            case("one more than a workgroup", 1, [3, 257].into(), 11),
-            case("a power of two", 1, [9, 64].into(), 13),
-            case("one element", 1, [4, 1].into(), 15),
-            case("nothing", 1, [0, 3].into(), 17),
-            case("empty rows", 1, [3, 0].into(), 19),
-            case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 10_007].into(), 23),
-            Case::new(
-                "far apart",
-                Self { axis: 1 },
-                vec![uniform([3, 31], -300.0, 300.0, 33)],
-            ),
-            Case::new(
-                "far from zero",
-                Self { axis: 0 },
-                vec![uniform([17], -101.0, -100.0, 34)],
-            ),
-        ]
+        let case = |about, axis, x| Case::new(about, Self { axis }, vec![x]);
+        let mut cases: Vec<_> = shapes::rows()
+            .map(|(about, axis, x)| case(about, axis, normal(x, 1)))
+            .collect();
+        cases.extend([
+            case("far apart", 1, uniform([3, 31], -300.0, 300.0, 33)),
+            case("far from zero", 0, uniform([17], -101.0, -100.0, 34)),
+            case("far below zero", 1, uniform([3, 17], -1e6, -1e6 + 1.0, 35)).without_differences(),
+        ]);
+        cases
     }
 }

@@ -204,6 +204,22 @@ impl Op for Max {
                 of(&[1], KeepAxes::No),
                 vec![uniform([3, 5], -2.0, -1.0, 11)],
             ),
+            Case::new(
+                "near the lowest number",
+                of(&[0], KeepAxes::No),
+                vec![uniform([17], -3.4e38, -3.3e38, 12)],
+            ),
+            Case::new("a scalar", of(&[], KeepAxes::No), vec![normal([], 13)]),
+            Case::new(
+                "every other of six axes",
+                of(&[0, 2, 4], KeepAxes::No),
+                vec![normal([2, 3, 4, 5, 6, 7], 14)],
+            ),
+            Case::new(
+                "three workgroups and one",
+                of(&[0], KeepAxes::Yes),
+                vec![normal([769], 15)],
+            ),
         ]
     }
 }

@@ -209,6 +209,25 @@ impl Op for MaxGrad {
                 Self { axes: vec![0] },
                 vec![ties.clone(), normal([1, 2], 21)],
             ),
+            case(
+                "every other of six axes",
+                &[0, 2, 4],
+                [2, 3, 4, 5, 6, 7].into(),
+                23,
+            ),
+            Case::new(
+                "ties within and between invocations",
+                Self { axes: vec![0] },
+                vec![
+                    array([600, 2].into(), vec![1.0f32; 1200]),
+                    normal([1, 2], 25),
+                ],
+            ),
+            Case::new(
+                "ties along runs",
+                Self { axes: vec![0, 1] },
+                vec![array([2, 16].into(), vec![-1.0f32; 32]), normal([1, 1], 26)],
+            ),
             Case::new(
                 "ties over two axes",
                 Self { axes: vec![0, 1] },

@@ -15,7 +15,7 @@
 //!
 //! **Reference.** `torch.nn.functional.max_pool2d` with `return_indices=True`.
 
-use super::support::{Windows, normal};
+use super::support::{Windows, array, normal};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -188,6 +188,18 @@ impl Op for MaxPool2d {
             };
             Case::new(about, Self { windows }, vec![normal(shape, 1)])
         };
+        let mut ties = of(
+            "ties go to the first",
+            [3, 3],
+            [2, 1],
+            [1, 1],
+            [1, 2, 7, 8].into(),
+        );
+        ties.inputs = vec![array(
+            [1, 2, 7, 8].into(),
+            (0..112).map(|i| (i * i % 3) as f32).collect::<Vec<_>>(),
+        )];
+        let ties = ties.without_differences();
         vec![
             of("a stem", [3, 3], [2, 2], [1, 1], [2, 3, 12, 13].into()),
             of("halves", [2, 2], [2, 2], [0, 0], [1, 5, 6, 8].into()),
@@ -223,6 +235,23 @@ impl Op for MaxPool2d {
                 [0, 0],
                 [1, 1, 1, 257].into(),
             ),
+            of("columns only", [5, 1], [2, 1], [1, 0], [1, 2, 9, 3].into()),
+            of(
+                "every pair unequal",
+                [5, 3],
+                [2, 1],
+                [2, 1],
+                [1, 3, 31, 17].into(),
+            ),
+            of("no channel", [2, 2], [2, 2], [0, 0], [2, 0, 4, 4].into()),
+            of(
+                "more than a worker's piece",
+                [3, 2],
+                [2, 3],
+                [0, 1],
+                [2, 17, 43, 47].into(),
+            ),
+            ties,
         ]
     }
 }

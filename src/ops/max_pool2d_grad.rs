@@ -15,7 +15,7 @@
 //!
 //! **Reference.** `torch.ops.aten.max_pool2d_with_indices_backward`.
 
-use super::support::{Windows, array, expect_same, normal};
+use super::support::{Windows, array, expect_same, normal, shapes};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -175,7 +175,7 @@ impl Op for MaxPool2dGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, kernel_size, stride, padding, image: [usize; 4]| {
+        let of = |(about, ([kernel_size, stride, padding], image)): (_, shapes::Sliding)| {
             let windows = Windows {
                 kernel_size,
                 stride,
@@ -190,22 +190,7 @@ impl Op for MaxPool2dGrad {
             };
             Case::new(about, op, inputs)
         };
-        vec![
-            of("a stem", [3, 3], [2, 2], [1, 1], [2, 3, 12, 13]),
-            of("halves", [2, 2], [2, 2], [0, 0], [1, 5, 6, 8]),
-            of("an uncovered rest", [2, 2], [2, 2], [0, 0], [1, 2, 7, 9]),
-            of("overlap", [3, 3], [1, 1], [1, 1], [2, 1, 5, 7]),
-            of("gaps", [2, 3], [3, 4], [1, 0], [1, 2, 11, 13]),
-            of("the whole image", [5, 7], [1, 1], [0, 0], [2, 3, 5, 7]),
-            of("nothing", [2, 2], [2, 2], [0, 0], [0, 3, 4, 4]),
-            of(
-                "one more than a workgroup",
-                [1, 1],
-                [1, 1],
-                [0, 0],
-                [1, 1, 1, 257],
-            ),
-        ]
+        shapes::windows().map(of).collect()
     }
 }
 

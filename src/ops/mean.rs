@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.mean`.
 
-use super::support::{Reduction, launch_reduction, normal, sum_of_run};
+use super::support::{Reduction, launch_reduction, normal, shapes, sum_of_run};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -161,49 +161,10 @@ impl Op for Mean {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |axes: &[usize], keep| Self {
-            axes: axes.to_vec(),
-            keep,
+        let case = |(about, axes, keep, x): (_, &[usize], _, _)| {
+            let axes = axes.to_vec();
+            Case::new(about, Self { axes, keep }, vec![normal(x, 1)])
         };
-        vec![
-            Case::new("rows", of(&[1], KeepAxes::No), vec![normal([5, 300], 1)]),
-            Case::new(
-                "columns",
-                of(&[0], KeepAxes::Yes),
-                vec![normal([301, 3], 2)],
-            ),
-            Case::new(
-                "channels and width",
-                of(&[1, 3], KeepAxes::Yes),
-                vec![normal([2, 5, 3, 7], 3)],
-            ),
-            Case::new(
-                "height and width",
-                of(&[2, 3], KeepAxes::No),
-                vec![normal([2, 3, 5, 17], 9)],
-            ),
-            Case::new(
-                "axes out of order",
-                of(&[2, 0], KeepAxes::No),
-                vec![normal([3, 4, 5], 10)],
-            ),
-            Case::new(
-                "everything",
-                of(&[0, 1, 2], KeepAxes::No),
-                vec![normal([3, 11, 13], 4)],
-            ),
-            Case::new("no axis", of(&[], KeepAxes::No), vec![normal([3, 2], 5)]),
-            Case::new("one element", of(&[0], KeepAxes::No), vec![normal([1], 6)]),
-            Case::new(
-                "of nothing",
-                of(&[1], KeepAxes::No),
-                vec![normal([0, 3], 7)],
-            ),
-            Case::new(
-                "more than 65,535 results",
-                of(&[1], KeepAxes::No),
-                vec![normal([65_537, 2], 8)],
-            ),
-        ]
+        shapes::reductions().map(case).collect()
     }
 }

@@ -40,6 +40,9 @@ pub struct RoomCase {
     pub inputs: Vec<Array>,
     /// How inputs follow from others; see [`Case::linked`](crate::graph::Case::linked).
     pub link: Option<Link>,
+    /// Whether central differences know the derivative here; see
+    /// [`Case::without_differences`](crate::graph::Case::without_differences).
+    pub has_differences: bool,
 }
 
 impl Room {
@@ -55,6 +58,7 @@ impl Room {
                     op: Arc::new(case.op),
                     inputs: case.inputs,
                     link: case.link,
+                    has_differences: case.has_differences,
                 };
                 O::cases().into_iter().map(forget).collect()
             },

@@ -104,7 +104,10 @@ impl Op for Pad {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let (x, x_row) = (inputs[0].real(), segments::segment(&inputs[0].shape, self.axis));
+        let (x, x_row) = (
+            inputs[0].real(),
+            segments::segment(&inputs[0].shape, self.axis),
+        );
         let offset = self.before * segments::step(&inputs[0].shape, self.axis);
         let y_row = segments::segment(&outputs[0].shape, self.axis);
         let y = outputs[0].real();
@@ -125,7 +128,10 @@ impl Op for Pad {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let (x, y) = (inputs[0].shape, self.outputs(inputs)?[0].shape);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
-        let both = [segments::segment(&x, self.axis), segments::segment(&y, self.axis)];
+        let both = [
+            segments::segment(&x, self.axis),
+            segments::segment(&y, self.axis),
+        ];
         let offset = self.before * segments::step(&x, self.axis);
         Ok(vec![segments::words(launch, y.elements(), both, offset)])
     }
@@ -147,10 +153,14 @@ impl Op for Pad {
             of("channels", [1, 2, 3], [2, 7, 4, 5].into()),
             of("in front", [0, 2, 0], [3, 5].into()),
             of("behind", [1, 0, 3], [3, 5].into()),
+            of("six axes", [3, 2, 1], [2, 1, 3, 2, 2, 3].into()),
             of("no zeros", [0, 0, 0], [4].into()),
+            of("one element", [0, 3, 4], [1].into()),
             of("zeros only", [1, 2, 1], [3, 0].into()),
             of("nothing", [1, 1, 2], [0, 5].into()),
+            of("up to a workgroup", [0, 3, 2], [251].into()),
             of("one more than a workgroup", [0, 1, 0], [256].into()),
+            of("three workgroups and one", [1, 200, 300], [1, 269].into()),
             of("more than a piece", [1, 7001, 3000], [3, 5000].into()),
         ]
     }

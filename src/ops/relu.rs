@@ -12,15 +12,21 @@
 //!
 //! **Reference.** `torch.nn.functional.relu`.
 
-use super::support::{eval_unary, launch_elementwise, normal};
+use super::support::{array, eval_unary, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
+    library,
+};
 use crate::real::Real;
 use std::ops::Range;
 
-static SHADER: Shader =
-    Shader { name: "relu", text: include_str!("../../shaders/relu.wgsl"), uses: &[library::STORE, library::INDEX] };
+static SHADER: Shader = Shader {
+    name: "relu",
+    text: include_str!("../../shaders/relu.wgsl"),
+    uses: &[library::STORE, library::INDEX],
+};
 
 /// max(x, 0), see the room's documentation.
 #[derive(Clone, Debug)]
@@ -59,14 +65,22 @@ impl Op for Relu {
         Ok(vec![Spec::real(x)])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
         // y > 0 where x > 0: reading y lets x's memory go.
-        let grad = output_grads[0].map(|grad| super::relu_grad(call.outputs[0], grad)).transpose()?;
+        let grad = output_grads[0]
+            .map(|grad| super::relu_grad(call.outputs[0], grad))
+            .transpose()?;
         Ok(vec![grad])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        eval_unary(inputs, outputs, range, |x| if x < R::ZERO { R::ZERO } else { x });
+        eval_unary(inputs, outputs, range, |x| {
+            if x < R::ZERO { R::ZERO } else { x }
+        });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -78,11 +92,17 @@ impl Op for Relu {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("a few", Self, vec![normal([3, 5, 7], 1)]),
-            Case::new("scalar", Self, vec![normal([], 2)]),
-            Case::new("nothing", Self, vec![normal([0], 3)]),
-            Case::new("one more than a workgroup", Self, vec![normal([257], 4)]),
-        ]
+        let case = |(about, shape)| Case::new(about, Self, vec![normal(shape, 1)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        let ends = vec![
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            -f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+        ];
+        cases.push(Case::new("ends", Self, vec![array([6].into(), ends)]).without_differences());
+        cases
     }
 }

@@ -12,10 +12,13 @@
 //!
 //! **Reference.** `torch.ops.aten.threshold_backward` with threshold 0.
 
-use super::support::{launch_elementwise, normal};
+use super::support::{array, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
+    library,
+};
 use crate::real::Real;
 use std::ops::Range;
 
@@ -60,22 +63,32 @@ impl Op for ReluGrad {
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [y, output_grad] = expect_reals(Self::NAME, inputs)?;
         if y != output_grad {
-            return Err(Error::shape(format!("relu_grad: y {y} and output_grad {output_grad} differ in shape")));
+            return Err(Error::shape(format!(
+                "relu_grad: y {y} and output_grad {output_grad} differ in shape"
+            )));
         }
         Ok(vec![Spec::real(y)])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let grad = output_grads[0].map(|grad| relu_grad(call.inputs[0], grad)).transpose()?;
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let grad = output_grads[0]
+            .map(|grad| relu_grad(call.inputs[0], grad))
+            .transpose()?;
         Ok(vec![None, grad])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (y, output_grad) = (&inputs[0].real()[range.clone()], &inputs[1].real()[range]);
         let x_grad = outputs[0].real().iter_mut();
-        x_grad.zip(y.iter().zip(output_grad)).for_each(|(x_grad, (&y, &grad))| {
-            *x_grad = if y > R::ZERO { grad } else { R::ZERO };
-        });
+        x_grad
+            .zip(y.iter().zip(output_grad))
+            .for_each(|(x_grad, (&y, &grad))| {
+                *x_grad = if y > R::ZERO { grad } else { R::ZERO };
+            });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -87,11 +100,19 @@ impl Op for ReluGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("a few", Self, vec![normal([3, 5, 7], 1), normal([3, 5, 7], 2)]),
-            Case::new("scalar", Self, vec![normal([], 3), normal([], 4)]),
-            Case::new("nothing", Self, vec![normal([2, 0], 5), normal([2, 0], 6)]),
-            Case::new("one more than a workgroup", Self, vec![normal([257], 7), normal([257], 8)]),
-        ]
+        let case =
+            |(about, shape)| Case::new(about, Self, vec![normal(shape, 1), normal(shape, 2)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        let ends = vec![
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            -f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+        ];
+        let ends = array([6].into(), ends);
+        cases.push(Case::new("ends", Self, vec![ends, normal([6], 3)]).without_differences());
+        cases
     }
 }

@@ -15,7 +15,10 @@
 use super::support::{indices, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
-use crate::graph::{Attributes, Call, Case, Cost, Launch, Limits, Op, Slice, SliceMut, Tensor, View, ViewMut, expect_inputs};
+use crate::graph::{
+    Attributes, Call, Case, Cost, Launch, Limits, Op, Slice, SliceMut, Tensor, View, ViewMut,
+    expect_inputs,
+};
 use crate::real::Real;
 use crate::shape::Shape;
 use std::ops::Range;
@@ -41,7 +44,11 @@ pub struct Reshape {
 #[track_caller]
 pub fn reshape<'g>(x: Tensor<'g>, shape: impl Into<Shape>) -> Result<Tensor<'g>> {
     let shape = shape.into();
-    if x.shape() == shape { Ok(x) } else { x.recorder().apply_one(Reshape { shape }, &[x]) }
+    if x.shape() == shape {
+        Ok(x)
+    } else {
+        x.recorder().apply_one(Reshape { shape }, &[x])
+    }
 }
 
 impl Op for Reshape {
@@ -53,20 +60,33 @@ impl Op for Reshape {
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        Ok(Self { shape: Shape::new(&attributes.ints("shape", &[])?)? })
+        Ok(Self {
+            shape: Shape::new(&attributes.ints("shape", &[])?)?,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_inputs(Self::NAME, inputs)?;
         if x.shape.elements() != self.shape.elements() {
             let (old, new) = (x.shape, self.shape);
-            return Err(Error::shape(format!("reshape: {old} and {new} differ in their number of elements")));
+            return Err(Error::shape(format!(
+                "reshape: {old} and {new} differ in their number of elements"
+            )));
         }
-        Ok(vec![Spec { shape: self.shape, element: x.element }])
+        Ok(vec![Spec {
+            shape: self.shape,
+            element: x.element,
+        }])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let grad = output_grads[0].map(|grad| reshape(grad, call.inputs[0].shape())).transpose()?;
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let grad = output_grads[0]
+            .map(|grad| reshape(grad, call.inputs[0].shape()))
+            .transpose()?;
         Ok(vec![grad])
     }
 
@@ -91,13 +111,25 @@ impl Op for Reshape {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let to = |shape: Shape| Self { shape };
+        let to =
+            |about, shape: Shape, x: Shape| Case::new(about, Self { shape }, vec![normal(x, 1)]);
         vec![
-            Case::new("flatten", to([2, 30].into()), vec![normal([2, 3, 2, 5], 1)]),
-            Case::new("one axis more", to([1, 7].into()), vec![normal([7], 2)]),
-            Case::new("scalar", to(Shape::SCALAR), vec![normal([1, 1], 3)]),
-            Case::new("nothing", to([0, 4].into()), vec![normal([3, 0], 4)]),
-            Case::new("indices", to([6].into()), vec![indices([2, 3], 9, 5)]),
+            to("flatten", [2, 30].into(), [2, 3, 2, 5].into()),
+            to("one axis more", [1, 7].into(), [7].into()),
+            to("one axis less", [7].into(), [7, 1].into()),
+            to("to a scalar", Shape::SCALAR, [1, 1].into()),
+            to("of a scalar", [1, 1, 1].into(), Shape::SCALAR),
+            to("a scalar", Shape::SCALAR, Shape::SCALAR),
+            to("the same", [3, 5].into(), [3, 5].into()),
+            to("turned", [5, 3].into(), [3, 5].into()),
+            to("nothing", [0, 4].into(), [3, 0].into()),
+            to("six axes", [3, 2, 1, 2, 3, 1].into(), [36].into()),
+            to("one more than a workgroup", [257, 1].into(), [257].into()),
+            Case::new(
+                "indices",
+                Self { shape: [6].into() },
+                vec![indices([2, 3], 9, 5)],
+            ),
         ]
     }
 }

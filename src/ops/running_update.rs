@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.nn.BatchNorm2d`'s `momentum`.
 
-use super::support::{WORKGROUP, expect_same, normal};
+use super::support::{WORKGROUP, expect_same, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -126,18 +126,19 @@ impl Op for RunningUpdate {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, momentum, factor, shape: Shape| {
+        let of = |about, [momentum, factor]: [f64; 2], shape: Shape| {
             let inputs = vec![normal(shape, 1), normal(shape, 2)];
             Case::new(about, Self { momentum, factor }, inputs)
         };
-        vec![
-            of("a mean", 0.1, 1.0, [64].into()),
-            of("a variance", 0.1, 105.0 / 104.0, [64].into()),
-            of("nothing taken", 0.0, 1.0, [5].into()),
-            of("all taken", 1.0, 1.0, [5].into()),
-            of("scalar", 0.3, 1.0, Shape::SCALAR),
-            of("nothing", 0.3, 1.0, [0].into()),
-            of("one more than a workgroup", 0.7, 2.0, [257].into()),
-        ]
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| of(about, [0.3, 1.5], shape))
+            .collect();
+        cases.extend([
+            of("a mean", [0.1, 1.0], [64].into()),
+            of("a variance", [0.1, 105.0 / 104.0], [64].into()),
+            of("nothing taken", [0.0, 1.0], [5].into()),
+            of("all taken", [1.0, 1.0], [5].into()),
+        ]);
+        cases
     }
 }

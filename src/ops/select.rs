@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.where`.
 
-use super::support::{WORKGROUP, indices, normal, unbroadcast};
+use super::support::{WORKGROUP, indices, normal, shapes, unbroadcast};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -129,50 +129,44 @@ impl Op for Select {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
+        let case = |about, mask, a: Shape, b: Shape| {
             Case::new(
-                "same shape",
+                about,
                 Self,
-                vec![
-                    indices([2, 3, 5], 2, 1),
-                    normal([2, 3, 5], 2),
-                    normal([2, 3, 5], 3),
-                ],
+                vec![indices(mask, 2, 1), normal(a, 2), normal(b, 3)],
+            )
+        };
+        let mut cases: Vec<_> = shapes::pairs()
+            .map(|(about, a, b)| case(about, b, a, b))
+            .collect();
+        let scalar = Shape::SCALAR;
+        cases.extend([
+            case(
+                "the mask is the largest",
+                [2, 3, 5].into(),
+                [5].into(),
+                [3, 1].into(),
             ),
-            Case::new(
-                "a scalar elsewhere",
-                Self,
-                vec![indices([7], 3, 4), normal([7], 5), normal([], 6)],
-            ),
-            Case::new(
-                "two scalars",
-                Self,
-                vec![indices([257], 2, 7), normal([], 8), normal([], 9)],
-            ),
-            Case::new(
+            case("a scalar elsewhere", [7].into(), [7].into(), scalar),
+            case("two scalars", [257].into(), scalar, scalar),
+            case(
                 "a mask of samples",
-                Self,
-                vec![indices([4, 1], 2, 10), normal([4, 3], 11), normal([3], 12)],
+                [4, 1].into(),
+                [4, 3].into(),
+                [3].into(),
+            ),
+            case(
+                "three shapes",
+                [2, 1, 1, 5, 3, 1].into(),
+                [2, 3, 4, 1, 3, 1].into(),
+                [3, 7].into(),
             ),
             Case::new(
-                "a scalar mask",
+                "marks other than one",
                 Self,
-                vec![indices([], 2, 13), normal([5], 14), normal([2, 1], 15)],
+                vec![indices([31], 5, 4), normal([31], 5), normal([31], 6)],
             ),
-            Case::new(
-                "nothing",
-                Self,
-                vec![indices([0], 2, 16), normal([0], 17), normal([], 18)],
-            ),
-            Case::new(
-                "six axes",
-                Self,
-                vec![
-                    indices([2, 1, 1, 1, 3, 1], 2, 19),
-                    normal([2, 1, 2, 1, 3, 1], 20),
-                    normal([3, 2], 21),
-                ],
-            ),
-        ]
+        ]);
+        cases
     }
 }

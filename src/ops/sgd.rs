@@ -16,7 +16,7 @@
 //! **Reference.** I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum in
 //! deep learning", ICML 2013; `torch.optim.SGD` with dampening 0, whose buffer starts at 0.
 
-use super::support::{WORKGROUP, array, normal};
+use super::support::{WORKGROUP, array, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -198,7 +198,7 @@ impl Op for Sgd {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, momentum, weight_decay, nesterov, shape: Shape| {
+        let of = |about, [momentum, weight_decay]: [f64; 2], nesterov, shape: Shape| {
             let scalar = |x: f32| array(Shape::SCALAR, vec![x]);
             let mut inputs: Vec<_> = (1..4).map(|seed| normal(shape, seed)).collect();
             inputs.extend([scalar(0.01), scalar(0.37)]);
@@ -210,15 +210,21 @@ impl Op for Sgd {
             Case::new(about, op, inputs)
         };
         let (yes, no) = (Nesterov::Yes, Nesterov::No);
-        vec![
-            of("plain", 0.0, 0.0, no, [5, 7].into()),
-            of("momentum", 0.9, 0.0, no, [5, 7].into()),
-            of("momentum and decay", 0.9, 1e-2, no, [13].into()),
-            of("Nesterov's", 0.9, 5e-4, yes, [4, 3, 3, 3].into()),
-            of("scalar", 0.9, 1e-3, yes, Shape::SCALAR),
-            of("nothing", 0.9, 1e-3, yes, [0].into()),
-            of("one more than a workgroup", 0.9, 1e-3, yes, [257].into()),
-            of("more than a piece", 0.9, 1e-3, yes, [99, 101].into()),
-        ]
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| of(about, [0.9, 1e-3], yes, shape))
+            .collect();
+        cases.extend([
+            of("plain", [0.0, 0.0], no, [5, 7].into()),
+            of("momentum", [0.9, 0.0], no, [5, 7].into()),
+            of("decay", [0.0, 0.1], no, [5, 7].into()),
+            of("momentum and decay", [0.9, 1e-2], no, [13].into()),
+            of(
+                "Nesterov's without decay",
+                [0.5, 0.0],
+                yes,
+                [4, 3, 3, 3].into(),
+            ),
+        ]);
+        cases
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.sigmoid`.
 
-use super::support::{eval_unary, exp_of_negative, launch_elementwise, normal, uniform};
+use super::support::{eval_unary, exp_of_negative, launch_elementwise, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -113,22 +113,16 @@ impl Op for Sigmoid {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("a few", Self, vec![normal([3, 5, 7], 1)]),
-            Case::new("scalar", Self, vec![normal([], 2)]),
-            Case::new("nothing", Self, vec![normal([0], 3)]),
-            Case::new("one more than a workgroup", Self, vec![normal([257], 4)]),
-            Case::new(
-                "far from zero",
-                Self,
-                vec![uniform([301], -100.0, 100.0, 5)],
-            ),
-            Case::new(
-                "very far from zero",
-                Self,
-                vec![uniform([17], -1e6, 1e6, 6)],
-            ),
-            Case::new("near zero", Self, vec![uniform([31], -1e-5, 1e-5, 7)]),
-        ]
+        let case = |(about, shape)| Case::new(about, Self, vec![normal(shape, 1)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        let within = |about, limit: f64, seed| {
+            Case::new(about, Self, vec![uniform([301], -limit, limit, seed)])
+        };
+        cases.extend([
+            within("far from zero", 100.0, 5),
+            within("very far from zero", 1e6, 6),
+            within("near zero", 1e-5, 7),
+        ]);
+        cases
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.ops.aten.sigmoid_backward`.
 
-use super::support::{eval_binary, expect_same, launch_elementwise, normal, uniform};
+use super::support::{eval_binary, expect_same, launch_elementwise, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -95,23 +95,20 @@ impl Op for SigmoidGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let pair =
-            |shape: Shape, seed| vec![uniform(shape, 0.0, 1.0, seed), normal(shape, seed + 1)];
-        vec![
-            Case::new("a few", Self, pair([3, 5, 7].into(), 1)),
-            Case::new("scalar", Self, pair(Shape::SCALAR, 3)),
-            Case::new("nothing", Self, pair([2, 0].into(), 5)),
-            Case::new("one more than a workgroup", Self, pair([257].into(), 7)),
+        let case = |about, shape: Shape, low, high| {
             Case::new(
-                "near one",
+                about,
                 Self,
-                vec![uniform([31], 0.999, 1.0, 9), normal([31], 10)],
-            ),
-            Case::new(
-                "near zero",
-                Self,
-                vec![uniform([31], 0.0, 1e-6, 11), normal([31], 12)],
-            ),
-        ]
+                vec![uniform(shape, low, high, 1), normal(shape, 2)],
+            )
+        };
+        let mut cases: Vec<_> = shapes::elements()
+            .map(|(about, shape)| case(about, shape, 0.0, 1.0))
+            .collect();
+        cases.extend([
+            case("near one", [31].into(), 0.999, 1.0),
+            case("near zero", [31].into(), 0.0, 1e-6),
+        ]);
+        cases
     }
 }

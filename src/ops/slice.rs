@@ -104,7 +104,10 @@ impl Op for Slice {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let (x, x_row) = (inputs[0].real(), segments::segment(&inputs[0].shape, self.axis));
+        let (x, x_row) = (
+            inputs[0].real(),
+            segments::segment(&inputs[0].shape, self.axis),
+        );
         let offset = self.start * segments::step(&inputs[0].shape, self.axis);
         let y_row = segments::segment(&outputs[0].shape, self.axis);
         let y = outputs[0].real();
@@ -117,7 +120,10 @@ impl Op for Slice {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let (x, y) = (inputs[0].shape, self.outputs(inputs)?[0].shape);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
-        let both = [segments::segment(&x, self.axis), segments::segment(&y, self.axis)];
+        let both = [
+            segments::segment(&x, self.axis),
+            segments::segment(&y, self.axis),
+        ];
         let offset = self.start * segments::step(&x, self.axis);
         Ok(vec![segments::words(launch, y.elements(), both, offset)])
     }
@@ -140,10 +146,15 @@ impl Op for Slice {
             of("channels", [1, 2, 3], [2, 7, 4, 5].into()),
             of("rows", [0, 1, 1], [3, 5].into()),
             of("columns", [1, 3, 2], [3, 5].into()),
+            of("six axes", [3, 2, 3], [2, 1, 3, 7, 2, 3].into()),
             of("all", [0, 0, 4], [4].into()),
+            of("one element", [0, 5, 1], [11].into()),
+            of("the last", [0, 10, 1], [11].into()),
             of("nothing", [1, 2, 0], [3, 5].into()),
             of("of nothing", [1, 1, 2], [0, 5].into()),
+            of("a workgroup", [0, 44, 256], [300].into()),
             of("one more than a workgroup", [0, 1, 257], [300].into()),
+            of("three workgroups and one", [1, 100, 769], [1, 1000].into()),
             of("more than a piece", [1, 17, 7001], [3, 8000].into()),
         ]
     }

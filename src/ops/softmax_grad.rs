@@ -13,7 +13,7 @@
 //! **Reference.** `torch.ops.aten._softmax_backward_data`, divided by the temperature.
 
 use super::support::{
-    Rows, expect_axis, expect_same, expect_temperature, normal, outer, sum_of_run, uniform,
+    Rows, expect_axis, expect_same, expect_temperature, normal, outer, shapes, sum_of_run, uniform,
 };
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -22,7 +22,6 @@ use crate::graph::{
     eval_in_parallel, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
-use crate::shape::Shape;
 use crate::workers::Workers;
 use std::ops::Range;
 
@@ -165,41 +164,20 @@ impl Op for SoftmaxGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |about, axis, y: Shape, seed| {
+        let case = |about, axis, temperature, y| {
             Case::new(
                 about,
-                Self {
-                    axis,
-                    temperature: 1.0,
-                },
-                vec![uniform(y, 0.0, 0.2, seed), normal(y, seed + 1)],
+                Self { axis, temperature },
+                vec![uniform(y, 0.0, 0.2, 1), normal(y, 2)],
             )
         };
-        let tempered = |about, temperature, seed| {
-            Case::new(
-                about,
-                Self {
-                    axis: 1,
-                    temperature,
-                },
-                vec![uniform([4, 14], 0.0, 0.1, seed), normal([4, 14], seed + 1)],
-            )
-        };
-        vec![
-            case("the last axis", 1, [5, 9].into(), 1),
-            case("the first axis", 0, [13, 3].into(), 3),
-            case("the middle axis", 1, [2, 3, 5, 7].into(), 5),
-            case("the second of four", 1, [2, 67, 3, 2].into(), 7),
-            case("a long row", 0, [1009].into(), 9),
-            case("one more than a workgroup", 1, [3, 257].into(), 11),
-            case("a power of two", 1, [9, 64].into(), 13),
-            case("one element", 1, [4, 1].into(), 15),
-            case("nothing", 1, [0, 3].into(), 17),
-            case("empty rows", 1, [3, 0].into(), 19),
-            case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 10_007].into(), 23),
-            tempered("smoother", 5.0, 31),
-            tempered("sharper", 0.2, 33),
-        ]
+        let mut cases: Vec<_> = shapes::rows()
+            .map(|(about, axis, y)| case(about, axis, 1.0, y))
+            .collect();
+        cases.extend([
+            case("smoother", 1, 5.0, [4, 14].into()),
+            case("sharper", 1, 0.2, [4, 14].into()),
+        ]);
+        cases
     }
 }

@@ -18,7 +18,7 @@
 //! **Reference.** `torch.nn.functional.kl_div(log_softmax(prediction / τ₂), softmax(target / τ₁), reduction="none").sum(axis)`.
 
 use super::support::{
-    Rows, expect_axis, expect_same, expect_temperature, normal, softmax_pairs, uniform,
+    Rows, expect_axis, expect_same, expect_temperature, normal, shapes, softmax_pairs, uniform,
 };
 use crate::array::{Array, Spec};
 use crate::error::Result;
@@ -27,7 +27,7 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
-use crate::shape::{KeepAxes, Shape};
+use crate::shape::KeepAxes;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -167,78 +167,68 @@ impl Op for SoftmaxKlDivergence {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |axis, target_temperature, prediction_temperature| Self {
-            axis,
-            target_temperature,
-            prediction_temperature,
+        let with = |about,
+                    axis,
+                    [target_temperature, prediction_temperature]: [f64; 2],
+                    maps: [Array; 2]| {
+            let op = Self {
+                axis,
+                target_temperature,
+                prediction_temperature,
+            };
+            Case::new(about, op, maps.into())
         };
-        let with = |about, op, maps: [Array; 2]| Case::new(about, op, maps.into());
-        let case = |about, axis, shape: Shape, seed| {
-            with(
-                about,
-                of(axis, 1.0, 1.0),
-                [normal(shape, seed), normal(shape, seed + 1)],
-            )
+        let case = |(about, axis, x)| with(about, axis, [1.0, 1.0], [normal(x, 1), normal(x, 2)]);
+        let maps = |shape: [usize; 2], low, high, seeds: [u64; 2]| {
+            seeds.map(|seed| uniform(shape, low, high, seed))
         };
-        let map = |shape: Shape, low, high, seed| uniform(shape, low, high, seed);
-        vec![
-            case("the last axis", 1, [5, 9].into(), 1),
-            case("the first axis", 0, [13, 3].into(), 3),
-            case("the middle axis", 1, [2, 3, 5, 7].into(), 5),
-            case("the second of four", 1, [2, 67, 3, 2].into(), 7),
-            case("a long row", 0, [1009].into(), 9),
-            case("one more than a workgroup", 1, [3, 257].into(), 11),
-            case("a power of two", 1, [9, 64].into(), 13),
-            case("one element", 1, [4, 1].into(), 15),
-            case("nothing", 1, [0, 3].into(), 17),
-            case("empty rows", 1, [3, 0].into(), 19),
-            case("many rows", 1, [700, 7].into(), 21),
-            case("a very long row", 1, [1, 3_001].into(), 23),
+        let mut cases: Vec<_> = shapes::rows().map(case).collect();
+        cases.extend([
             with(
                 "a sharper target",
-                of(1, 0.2, 1.0),
-                [
-                    map([5, 14].into(), 0.0, 1.0, 31),
-                    map([5, 14].into(), 0.0, 1.0, 31),
-                ],
+                1,
+                [0.2, 1.0],
+                maps([5, 14], 0.0, 1.0, [31, 31]),
             ),
             with(
                 "a smoother target",
-                of(1, 5.0, 1.0),
-                [
-                    map([5, 7].into(), 0.0, 1.0, 32),
-                    map([5, 7].into(), 0.0, 1.0, 32),
-                ],
+                1,
+                [5.0, 1.0],
+                maps([5, 7], 0.0, 1.0, [32, 32]),
+            ),
+            with(
+                "two temperatures",
+                1,
+                [0.5, 3.0],
+                maps([5, 7], -1.0, 1.0, [39, 40]),
             ),
             with(
                 "nearly constant",
-                of(1, 5.0, 1.0),
-                [
-                    map([3, 14].into(), 0.5, 0.501, 33),
-                    map([3, 14].into(), 0.5, 0.501, 33),
-                ],
+                1,
+                [5.0, 1.0],
+                maps([3, 14], 0.5, 0.501, [33, 33]),
             ),
             with(
                 "nearly equal",
-                of(0, 1.0, 1.0),
-                [
-                    map([14].into(), 0.5, 0.501, 34),
-                    map([14].into(), 0.5, 0.501, 35),
-                ],
+                1,
+                [1.0, 1.0],
+                maps([1, 14], 0.5, 0.501, [34, 35]),
             ),
-            with(
-                "equal",
-                of(0, 1.0, 1.0),
-                [normal([14], 36), normal([14], 36)],
-            ),
+            with("equal", 1, [1.0, 1.0], maps([1, 14], -1.0, 1.0, [36, 36])),
             with(
                 "far apart",
-                of(1, 1.0, 1.0),
-                [
-                    map([3, 9].into(), -30.0, 30.0, 37),
-                    map([3, 9].into(), -30.0, 30.0, 38),
-                ],
+                1,
+                [1.0, 1.0],
+                maps([3, 9], -30.0, 30.0, [37, 38]),
             ),
-        ]
+            with(
+                "far below zero",
+                1,
+                [1.0, 1.0],
+                maps([3, 17], -1e6, -1e6 + 1.0, [41, 42]),
+            )
+            .without_differences(),
+        ]);
+        cases
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.Tensor.detach`.
 
-use super::support::{indices, normal};
+use super::support::{indices, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -96,13 +96,9 @@ impl Op for StopGradient {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new("a few", Self, vec![normal([3, 5], 1)]),
-            Case::new("scalar", Self, vec![normal([], 2)]),
-            Case::new("nothing", Self, vec![normal([3, 0], 3)]),
-            Case::new("one more than a workgroup", Self, vec![normal([257], 4)]),
-            Case::new("six axes", Self, vec![normal([1, 2, 1, 3, 1, 2], 5)]),
-            Case::new("indices", Self, vec![indices([2, 3], 9, 6)]),
-        ]
+        let case = |(about, shape)| Case::new(about, Self, vec![normal(shape, 1)]);
+        let mut cases: Vec<_> = shapes::elements().map(case).collect();
+        cases.push(Case::new("indices", Self, vec![indices([2, 3], 9, 6)]));
+        cases
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.sub`.
 
-use super::support::{eval_binary, launch_binary, negate, normal, unbroadcast, uniform};
+use super::support::{eval_binary, launch_binary, negate, normal, shapes, unbroadcast, uniform};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -101,37 +101,10 @@ impl Op for Sub {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        vec![
-            Case::new(
-                "same shape",
-                Self,
-                vec![normal([2, 3, 5], 1), normal([2, 3, 5], 2)],
-            ),
-            Case::new("scalar", Self, vec![normal([7], 3), normal([], 4)]),
-            Case::new(
-                "a per-channel bias",
-                Self,
-                vec![normal([2, 3, 4, 5], 5), normal([3, 1, 1], 6)],
-            ),
-            Case::new(
-                "both repeat",
-                Self,
-                vec![normal([4, 1, 3], 7), normal([5, 1], 8)],
-            ),
-            Case::new(
-                "close values",
-                Self,
-                vec![
-                    uniform([257], 1.0, 1.001, 13),
-                    uniform([257], 1.0, 1.001, 14),
-                ],
-            ),
-            Case::new("nothing", Self, vec![normal([0, 3], 9), normal([3], 10)]),
-            Case::new(
-                "six axes",
-                Self,
-                vec![normal([2, 1, 2, 1, 3, 1], 11), normal([2, 1, 2, 1, 2], 12)],
-            ),
-        ]
+        let case = |(about, a, b)| Case::new(about, Self, vec![normal(a, 1), normal(b, 2)]);
+        let mut cases: Vec<_> = shapes::pairs().map(case).collect();
+        let close = |seed| uniform([257], 1.0, 1.001, seed);
+        cases.push(Case::new("close values", Self, vec![close(13), close(14)]));
+        cases
     }
 }

@@ -13,11 +13,12 @@
 //!
 //! **Reference.** `torch.sum`.
 
-use super::support::{Reduction, normal};
+use super::support::{Reduction, launch_reduction, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::KeepAxes;
@@ -51,7 +52,13 @@ pub struct Sum {
 /// An axis does not exist or is named twice.
 #[track_caller]
 pub fn sum<'g>(x: Tensor<'g>, axes: &[usize], keep: KeepAxes) -> Result<Tensor<'g>> {
-    x.recorder().apply_one(Sum { axes: axes.to_vec(), keep }, &[x])
+    x.recorder().apply_one(
+        Sum {
+            axes: axes.to_vec(),
+            keep,
+        },
+        &[x],
+    )
 }
 
 impl Op for Sum {
@@ -59,21 +66,35 @@ impl Op for Sum {
     const INPUTS: &'static [&'static str] = &["x"];
 
     fn attributes(&self) -> Attributes {
-        Attributes::none().with("axes", self.axes.as_slice()).with("keep", self.keep.word())
+        Attributes::none()
+            .with("axes", self.axes.as_slice())
+            .with("keep", self.keep.word())
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let keep = attributes.choice("keep", KeepAxes::No, &KeepAxes::WORDS)?;
-        Ok(Self { axes: attributes.ints("axes", &[])?, keep })
+        Ok(Self {
+            axes: attributes.ints("axes", &[])?,
+            keep,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_reals(Self::NAME, inputs)?;
-        Ok(vec![Spec::real(x.reduced(&self.axes, self.keep).map_err(|e| e.within(Self::NAME))?)])
+        Ok(vec![Spec::real(
+            x.reduced(&self.axes, self.keep)
+                .map_err(|e| e.within(Self::NAME))?,
+        )])
     }
 
-    fn vjp<'g>(&self, call: &Call<'g>, output_grads: &[Option<Tensor<'g>>]) -> Result<Vec<Option<Tensor<'g>>>> {
-        let Some(grad) = output_grads[0] else { return Ok(vec![None]) };
+    fn vjp<'g>(
+        &self,
+        call: &Call<'g>,
+        output_grads: &[Option<Tensor<'g>>],
+    ) -> Result<Vec<Option<Tensor<'g>>>> {
+        let Some(grad) = output_grads[0] else {
+            return Ok(vec![None]);
+        };
         let x = call.inputs[0].shape();
         let aligned = super::reshape(grad, x.reduced(&self.axes, KeepAxes::Yes)?)?;
         Ok(vec![Some(super::broadcast(aligned, x)?)])
@@ -85,7 +106,11 @@ impl Op for Sum {
         for (y, index) in outputs[0].real().iter_mut().zip(range) {
             let mut sum = R::sum(reduction.depth());
             reduction.runs(index, |offset, stride, length| {
-                x[offset..].iter().step_by(stride).take(length).for_each(|&x| sum.add(x));
+                x[offset..]
+                    .iter()
+                    .step_by(stride)
+                    .take(length)
+                    .for_each(|&x| sum.add(x));
             });
             *y = sum.total();
         }
@@ -94,7 +119,7 @@ impl Op for Sum {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
-        Ok(vec![reduction.words(launch).word(reduction.count()).word(reduction.kept.elements()).groups(reduction.kept.elements())])
+        Ok(vec![launch_reduction(&reduction, launch)])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -103,16 +128,12 @@ impl Op for Sum {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |axes: &[usize], keep| Self { axes: axes.to_vec(), keep };
-        vec![
-            Case::new("rows", of(&[1], KeepAxes::No), vec![normal([5, 300], 1)]),
-            Case::new("columns", of(&[0], KeepAxes::Yes), vec![normal([301, 3], 2)]),
-            Case::new("channels and width", of(&[1, 3], KeepAxes::Yes), vec![normal([2, 5, 3, 7], 3)]),
-            Case::new("everything", of(&[0, 1, 2], KeepAxes::No), vec![normal([3, 11, 13], 4)]),
-            Case::new("no axis", of(&[], KeepAxes::No), vec![normal([3, 2], 5)]),
-            Case::new("an empty sum", of(&[1], KeepAxes::No), vec![normal([3, 0], 6)]),
-            Case::new("of nothing", of(&[1], KeepAxes::No), vec![normal([0, 3], 7)]),
-            Case::new("more than 65,535 results", of(&[1], KeepAxes::No), vec![normal([65_537, 2], 8)]),
-        ]
+        let case = |(about, axes, keep, x): (_, &[usize], _, _)| {
+            let axes = axes.to_vec();
+            Case::new(about, Self { axes, keep }, vec![normal(x, 1)])
+        };
+        let mut cases: Vec<_> = shapes::reductions().map(case).collect();
+        cases.push(case(("an empty sum", &[1], KeepAxes::No, [3, 0].into())));
+        cases
     }
 }

@@ -18,6 +18,7 @@ mod logistic;
 mod logits;
 mod rows;
 pub(super) mod segments;
+pub(super) mod shapes;
 mod slices;
 mod softmax_pair;
 pub(super) mod vectorised;

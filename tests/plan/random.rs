@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// One recorded operation: which, and from which earlier values.
 type Choice = (u8, usize, usize);
 
-const INPUTS: [&[usize]; 4] = [&[2, 3], &[3], &[2, 1], &[5, 2, 3]];
+/// One is wide enough for products that need scratch memory on the host; one is images.
+const INPUTS: [&[usize]; 6] = [&[2, 3], &[3], &[2, 1], &[5, 2, 3], &[3, 300], &[2, 3, 4, 5]];
 
 /// A graph of the given choices; those that do not fit their operands are left out. Some values become outputs, some are
 /// assigned to states, and two states are exchanged.
@@ -27,14 +28,13 @@ fn random_graph(choices: &[Choice], outputs: &[usize]) -> Arc<Graph> {
         for (i, lengths) in INPUTS.iter().enumerate() {
             values.push(r.input(&i.to_string(), Spec::real(Shape::new(lengths)?))?);
         }
-        for name in ["s", "t"] {
-            values.push(r.scope().state(name, [2, 3], Init::Constant(1.0))?);
-        }
-        let (s, t) = (values[4], values[5]);
+        let state = |name| r.scope().state(name, [2, 3], Init::Constant(1.0));
+        let (s, t) = (state("s")?, state("t")?);
+        values.extend([s, t]);
         for &(kind, a, b) in choices {
             let (a, b) = (values[a % values.len()], values[b % values.len()]);
-            if let Ok(value) = apply(kind, a, b) {
-                values.push(value);
+            if let Ok(outputs) = apply(kind, a, b) {
+                values.extend(outputs);
             }
         }
         r.assign("s", t)?;
@@ -50,9 +50,10 @@ fn random_graph(choices: &[Choice], outputs: &[usize]) -> Arc<Graph> {
     })
 }
 
-fn apply<'g>(kind: u8, a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
+/// Gives the outputs to go on from.
+fn apply<'g>(kind: u8, a: Tensor<'g>, b: Tensor<'g>) -> Result<Vec<Tensor<'g>>> {
     let n = a.shape().elements();
-    match kind % 8 {
+    let one = match kind % 12 {
         0 => ops::add(a, b),
         1 => ops::mul(a, b),
         2 => ops::relu(a),
@@ -60,8 +61,17 @@ fn apply<'g>(kind: u8, a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
         4 => ops::sum(a, &[0], KeepAxes::Yes),
         5 => ops::sum(a, &[0], KeepAxes::No),
         6 => ops::broadcast(a, b.shape()),
-        _ => ops::reshape(a, [n]),
-    }
+        7 => ops::reshape(a, [n]),
+        // The others have scratch memory on one target or another, or several outputs.
+        8 => ops::matmul(a, b, ops::Transpose::No, ops::Transpose::No),
+        9 => ops::conv2d_weight_grad(a, b, ops::Conv2d::default(), [1, 1]),
+        10 => {
+            let (mean, variance) = ops::batch_statistics(a)?;
+            return Ok(vec![mean, variance]);
+        }
+        _ => ops::max_pool2d(a, [3, 3], [1, 1], [1, 1]).map(|(y, _)| y),
+    };
+    Ok(vec![one?])
 }
 
 fn graphs() -> impl Strategy<Value = (Vec<Choice>, Vec<usize>)> {
@@ -91,7 +101,7 @@ fn check_graphs(cases: u32, mut check: impl FnMut(Arc<Graph>)) {
 /// Follows who lies in each slot: whatever a step reads, and whatever is read at the end, must still be there.
 #[test]
 fn no_value_is_overwritten_while_it_is_alive() {
-    let mut shared = 0;
+    let (mut shared, mut scratch) = (0, 0);
     check_graphs(512, |graph| {
         for target in [
             Target::Reference,
@@ -100,9 +110,14 @@ fn no_value_is_overwritten_while_it_is_alive() {
         ] {
             let plan = Plan::new(graph.clone(), target).expect("it can be planned");
             shared += follow(&plan);
+            scratch += plan.steps().iter().flat_map(|step| &step.scratch).count();
         }
     });
     assert!(shared > 100, "slots are hardly ever reused: {shared}");
+    assert!(
+        scratch > 100,
+        "scratch memory is hardly ever needed: {scratch}"
+    );
 }
 
 /// Gives how often a slot took a second value.
@@ -274,7 +289,7 @@ fn executors_agree_node_by_node() {
         .enumerate()
         .map(|(i, lengths)| numbers(Shape::new(lengths).expect("short"), i as u64))
         .collect();
-    let names = ["0", "1", "2", "3"];
+    let names = ["0", "1", "2", "3", "4", "5"];
     let inputs: Vec<(&str, &Array)> = names.into_iter().zip(&inputs).collect();
     let state = Array::from([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]]);
     let lasting = [("s", &state), ("t", &state)];

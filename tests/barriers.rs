@@ -1,0 +1,229 @@
+//! No invocation touches workgroup memory that another one may be touching: wherever that could be, a barrier stands between.
+
+use axenic::graph::{Limits, Shader};
+use axenic::ops::ROOMS;
+use naga::{
+    AddressSpace, Barrier, Block, Expression, Function, GlobalVariable, Handle, Module, Statement,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The whole texts of all shaders, by name.
+fn sources() -> BTreeMap<&'static str, String> {
+    let mut sources = BTreeMap::new();
+    for case in ROOMS.iter().flat_map(|room| room.cases()) {
+        let inputs: Vec<_> = case.inputs.iter().map(|input| input.spec()).collect();
+        let launches = case.op.launches(&inputs, &Limits::default());
+        let shaders = launches
+            .expect("it can be launched")
+            .into_iter()
+            .map(|launch| launch.shader);
+        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source())));
+    }
+    sources
+}
+
+#[test]
+fn barriers_stand_between_accesses_of_workgroup_memory() {
+    for (name, source) in sources() {
+        let hazards = hazards(&source);
+        assert!(hazards.is_empty(), "{name}: {hazards:?}");
+    }
+}
+
+#[test]
+fn no_barrier_can_go() {
+    let barrier = "workgroupBarrier();";
+    for (name, source) in sources() {
+        for (at, _) in source.match_indices(barrier) {
+            let without = format!("{}{}", &source[..at], &source[at + barrier.len()..]);
+            let line = source[..at].lines().count();
+            let hazards = hazards(&without);
+            assert!(!hazards.is_empty(), "{name}: line {line} does nothing");
+        }
+    }
+}
+
+/// An access since the last barrier: of what, at which index, and whether it writes.
+type Access = (Handle<GlobalVariable>, Index, bool);
+/// All accesses, on any way through the text, since the last barrier.
+type State = BTreeSet<Access>;
+
+/// An index, as text, so far as it stays the same throughout an invocation: different texts may or may not be the same
+/// element, in one invocation or in two.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Index {
+    Fixed(String),
+    Varying,
+}
+
+/// Accesses of workgroup memory that no barrier keeps apart, if the functions of the text run in any order, any number of
+/// times.
+fn hazards(source: &str) -> BTreeSet<String> {
+    let module = naga::front::wgsl::parse_str(source).expect("it is valid text");
+    let functions = module.functions.iter().map(|(_, function)| function);
+    let entry_points = module.entry_points.iter().map(|entry| &entry.function);
+    let functions: Vec<&Function> = functions.chain(entry_points).collect();
+    let mut hazards = BTreeSet::new();
+    let mut state = State::new();
+    loop {
+        let before = state.clone();
+        for function in &functions {
+            let mut walk = Walk::new(&module, function);
+            let end = walk.block(&function.body, Some(before.clone()));
+            state.extend(end.into_iter().chain(walk.returns).flatten());
+            hazards.append(&mut walk.hazards);
+        }
+        if state == before {
+            return hazards;
+        }
+    }
+}
+
+/// A walk through a function, along every way at once.
+struct Walk<'a> {
+    module: &'a Module,
+    function: &'a Function,
+    hazards: BTreeSet<String>,
+    returns: Vec<State>,
+    /// What holds where the loops around are left, and where they go on: the innermost last.
+    breaks: Vec<Vec<State>>,
+    continues: Vec<Vec<State>>,
+}
+
+/// What holds where ways meet; `None` where no way leads.
+fn join(states: impl IntoIterator<Item = State>) -> Option<State> {
+    states.into_iter().reduce(|a, b| &a | &b)
+}
+
+impl<'a> Walk<'a> {
+    fn new(module: &'a Module, function: &'a Function) -> Self {
+        Self {
+            module,
+            function,
+            hazards: BTreeSet::new(),
+            returns: Vec::new(),
+            breaks: Vec::new(),
+            continues: Vec::new(),
+        }
+    }
+
+    fn block(&mut self, block: &Block, start: Option<State>) -> Option<State> {
+        block
+            .iter()
+            .fold(start, |state, statement| self.statement(statement, state?))
+    }
+
+    fn statement(&mut self, statement: &Statement, mut state: State) -> Option<State> {
+        match statement {
+            Statement::Emit(range) => {
+                for expression in range.clone() {
+                    if let Expression::Load { pointer } = self.function.expressions[expression] {
+                        self.access(&mut state, pointer, false);
+                    }
+                }
+            }
+            Statement::Store { pointer, .. } => self.access(&mut state, *pointer, true),
+            Statement::ControlBarrier(kind) if kind.contains(Barrier::WORK_GROUP) => state.clear(),
+            Statement::Block(block) => return self.block(block, Some(state)),
+            Statement::If { accept, reject, .. } => {
+                let accepted = self.block(accept, Some(state.clone()));
+                let rejected = self.block(reject, Some(state));
+                return join(accepted.into_iter().chain(rejected));
+            }
+            Statement::Loop {
+                body, continuing, ..
+            } => return self.repeat(body, continuing, state),
+            Statement::Break => return leave(&mut self.breaks, state),
+            Statement::Continue => return leave(&mut self.continues, state),
+            Statement::Return { .. } => {
+                self.returns.push(state);
+                return None;
+            }
+            Statement::Switch { .. } => panic!("this walk does not know switches"),
+            _ => {}
+        }
+        Some(state)
+    }
+
+    fn repeat(&mut self, body: &Block, continuing: &Block, mut head: State) -> Option<State> {
+        loop {
+            self.breaks.push(Vec::new());
+            self.continues.push(Vec::new());
+            let end = self.block(body, Some(head.clone()));
+            let continues = self.continues.pop().unwrap_or_default();
+            let end = self.block(continuing, join(end.into_iter().chain(continues)));
+            let breaks = self.breaks.pop().unwrap_or_default();
+            let next = join(end.into_iter().chain([head.clone()])).unwrap_or_default();
+            if next == head {
+                return join(breaks);
+            }
+            head = next;
+        }
+    }
+
+    /// Two accesses, at least one of which writes, must not meet, unless both are at the invocation's own element: one of the
+    /// same index. Who reads its own element and another's may write to its own: what is folded into it belongs to nobody
+    /// who writes.
+    fn access(&mut self, state: &mut State, pointer: Handle<Expression>, writes: bool) {
+        let Some((variable, index)) = self.place(pointer) else {
+            return;
+        };
+        let is_own = |other: &Index| *other == index && index != Index::Varying;
+        let folds = state.contains(&(variable, index.clone(), false)) && is_own(&index);
+        let meets = |(other, at, wrote): &&Access| {
+            *other == variable && !is_own(at) && (*wrote || writes && !folds)
+        };
+        if let Some((_, other, wrote)) = state.iter().find(meets) {
+            let name = |writes| if writes { "a store" } else { "a load" };
+            self.hazards.insert(format!(
+                "{} at {index:?} meets {} at {other:?} in {:?}",
+                name(writes),
+                name(*wrote),
+                self.function.name
+            ));
+        }
+        state.insert((variable, index, writes));
+    }
+
+    /// The workgroup variable and the index to which a pointer points.
+    fn place(&self, pointer: Handle<Expression>) -> Option<(Handle<GlobalVariable>, Index)> {
+        match self.function.expressions[pointer] {
+            Expression::GlobalVariable(variable) => {
+                let space = self.module.global_variables[variable].space;
+                (space == AddressSpace::WorkGroup).then(|| (variable, Index::Fixed(String::new())))
+            }
+            Expression::Access { base, index } => {
+                let (variable, _) = self.place(base)?;
+                let text = self.text(index);
+                Some((variable, text.map_or(Index::Varying, Index::Fixed)))
+            }
+            Expression::AccessIndex { base, index } => {
+                let (variable, _) = self.place(base)?;
+                Some((variable, Index::Fixed(index.to_string())))
+            }
+            _ => None,
+        }
+    }
+
+    /// An expression as text, unless a variable is in it.
+    fn text(&self, expression: Handle<Expression>) -> Option<String> {
+        Some(match self.function.expressions[expression] {
+            Expression::Load { .. } => return None,
+            Expression::Binary { op, left, right } => {
+                format!("({} {op:?} {})", self.text(left)?, self.text(right)?)
+            }
+            Expression::AccessIndex { base, index } => format!("{}.{index}", self.text(base)?),
+            Expression::Literal(literal) => format!("{literal:?}"),
+            Expression::Constant(constant) => format!("{constant:?}"),
+            Expression::Override(constant) => format!("{constant:?}"),
+            Expression::FunctionArgument(argument) => format!("argument {argument}"),
+            _ => format!("{expression:?}"),
+        })
+    }
+}
+
+/// Notes what holds where the innermost loop is left or goes on.
+fn leave(ways: &mut [Vec<State>], state: State) -> Option<State> {
+    ways.last_mut().expect("it is in a loop").push(state);
+    None
+}
