@@ -109,6 +109,9 @@ rooms! {
     accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
     add: Add => add;
     arg_max: ArgMax => arg_max;
+    attention: Attention => attention, ScoreMap;
+    attention_grad: AttentionGrad => attention_grad;
+    attention_weights: AttentionWeights => attention_weights;
     avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
     batch_norm: BatchNorm => batch_norm, Statistics;
