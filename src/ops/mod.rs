@@ -129,6 +129,8 @@ rooms! {
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
     fill: Fill => fill;
+    gather: Gather => gather;
+    gather_grad: GatherGrad => gather_grad;
     js_divergence: JsDivergence => js_divergence;
     js_divergence_grad: JsDivergenceGrad => js_divergence_grad;
     kl_divergence: KlDivergence => kl_divergence;
