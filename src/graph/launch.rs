@@ -35,6 +35,8 @@ pub mod library {
     pub const INDEX: &str = include_str!("../../shaders/lib/index.wgsl");
     /// ln(1 + x), accurate for small x.
     pub const LOG_ONE_PLUS: &str = include_str!("../../shaders/lib/log_one_plus.wgsl");
+    /// Random words without state, those of `src/rng.rs`.
+    pub const PHILOX: &str = include_str!("../../shaders/lib/philox.wgsl");
     /// Sums and maxima over a workgroup, in a fixed order.
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
     /// The product of two matrices by tiles.

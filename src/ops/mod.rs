@@ -128,6 +128,7 @@ rooms! {
     cross_entropy: CrossEntropy => cross_entropy;
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
+    dropout: Dropout => dropout, Noise;
     fill: Fill => fill;
     gather: Gather => gather;
     gather_grad: GatherGrad => gather_grad;
