@@ -107,6 +107,7 @@ macro_rules! rooms {
 
 rooms! {
     accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
+    adamw: AdamW => adamw;
     add: Add => add;
     arg_max: ArgMax => arg_max;
     attention: Attention => attention, ScoreMap;
@@ -129,6 +130,7 @@ rooms! {
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
     dropout: Dropout => dropout, Noise;
+    ema: Ema => ema;
     fill: Fill => fill;
     gather: Gather => gather;
     gather_grad: GatherGrad => gather_grad;

@@ -21,7 +21,7 @@ mod softmax_pair;
 mod windows;
 
 pub(super) use channels::Channels;
-pub(super) use formulas::{exp_of_negative, ln_ratio, max_of_run, sum_of_run};
+pub(super) use formulas::{exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run};
 pub(super) use lanes::{LANE_DEPTH, lane_sums};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
 pub(super) use slices::Slices;

@@ -1,5 +1,8 @@
 //! Training: optimisers, schedules, weights and their files, and running the plans of a study.
 
+mod adamw;
+mod ema;
+mod optimizer;
 mod progress;
 mod runner;
 mod schedule;
@@ -7,6 +10,8 @@ mod sgd;
 mod weights;
 mod write;
 
+pub use adamw::{AdamW, record_adamw};
+pub use ema::record_ema;
 pub use progress::{Progress, Silent};
 pub use runner::{Runner, Values};
 pub use schedule::WarmupCosine;

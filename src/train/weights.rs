@@ -1,6 +1,6 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
-use super::sgd::MOMENTUM;
+use super::optimizer::OPTIMIZER;
 use super::write_whole;
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl Weights {
                 _ if needed.contains_key(name.as_str()) => {}
                 Some(spec) if *spec == own => {}
                 Some(spec) => complaints.push(format!("{name} has shape {own} instead of {spec}")),
-                None if name.ends_with("num_batches_tracked") || name.starts_with(MOMENTUM) => {}
+                None if name.ends_with("num_batches_tracked") || name.starts_with(OPTIMIZER) => {}
                 None => complaints.push(format!("{name} is unknown")),
             }
         }
@@ -129,7 +129,7 @@ impl Weights {
         let model = self
             .tensors
             .iter()
-            .filter(|(name, _)| !name.starts_with(MOMENTUM));
+            .filter(|(name, _)| !name.starts_with(OPTIMIZER));
         Self {
             tensors: model
                 .map(|(name, array)| (name.clone(), array.clone()))
