@@ -1,14 +1,17 @@
 //! Speed of the operations that training spends its time in, on the host: floating-point operations a second appear as
-//! elements a second. Shapes are those of ResNet18 at 16 images of 224 × 224.
+//! elements a second. Shapes are those of ResNet18, and of ViT-B/16, at 16 images of 224 × 224.
 
 #![expect(
     missing_docs,
     reason = "the function that criterion's macro makes has none"
 )]
 
-use axenic::array::Spec;
+use axenic::array::{Array, Element, Numbers, Spec};
 use axenic::graph::{AnyOp, Slice, SliceMut, Target, View, ViewMut};
-use axenic::ops::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Matmul, Transpose};
+use axenic::ops::{
+    Attention, AttentionGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Matmul, ScoreMap,
+    Transpose,
+};
 use axenic::shape::Shape;
 use axenic::workers::Workers;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -31,49 +34,64 @@ const CONVOLUTIONS: [(&str, usize, usize, usize, usize, usize); 11] = [
     ("layer4", 512, 512, 7, 3, 1),
 ];
 
-/// Times an operation on inputs of the given shapes.
+/// Times an operation on inputs of the given kinds; indices are all 1.
 fn measure(
     criterion: &mut Criterion,
     group: &str,
     name: &str,
     op: &dyn AnyOp,
-    inputs: &[Shape],
+    inputs: &[Spec],
     workers: &Workers,
 ) {
-    let specs: Vec<Spec> = inputs.iter().map(|&shape| Spec::real(shape)).collect();
-    let output = op.outputs(&specs).expect("the shapes fit")[0].shape;
-    let numbers = |shape: &Shape| -> Vec<f32> {
-        (0..shape.elements())
-            .map(|i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5)
-            .collect()
+    let outputs = op.outputs(inputs).expect("the shapes fit");
+    let numbers = |spec: &Spec| match spec.element {
+        Element::Real => {
+            let number = |i| ((i * 7919) % 1000) as f32 * 1e-3 - 0.5;
+            let numbers: Vec<f32> = (0..spec.shape.elements()).map(number).collect();
+            Array::new(spec.shape, numbers).expect("the length fits")
+        }
+        Element::Index => {
+            Array::new(spec.shape, vec![1u32; spec.shape.elements()]).expect("the length fits")
+        }
     };
-    let data: Vec<Vec<f32>> = inputs.iter().map(numbers).collect();
-    let views: Vec<View<f32>> = inputs
-        .iter()
-        .zip(&data)
-        .map(|(&shape, data)| View {
-            shape,
-            slice: Slice::Real(data),
+    let data: Vec<Array> = inputs.iter().map(numbers).collect();
+    let slices = data.iter().map(|array| match array.numbers() {
+        Numbers::F32(numbers) => Slice::Real(numbers),
+        Numbers::U32(numbers) => Slice::Index(numbers),
+        Numbers::F64(_) => unreachable!("numbers are single"),
+    });
+    let views: Vec<View<f32>> = slices
+        .zip(inputs)
+        .map(|(slice, spec)| View {
+            shape: spec.shape,
+            slice,
         })
         .collect();
     let target = Target::Cpu {
         threads: workers.count(),
     };
     let mut scratch: Vec<Vec<f32>> = op
-        .scratch(&specs, &target)
+        .scratch(inputs, &target)
         .into_iter()
         .map(|n| vec![0.0; n])
         .collect();
-    let mut result = vec![0.0; output.elements()];
+    let mut results: Vec<Vec<f32>> = outputs
+        .iter()
+        .map(|output| vec![0.0; output.shape.elements()])
+        .collect();
     let mut group = criterion.benchmark_group(group);
     group.sample_size(10);
-    group.throughput(Throughput::Elements(op.cost(&specs).flops));
+    group.throughput(Throughput::Elements(op.cost(inputs).flops));
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
-            let mut outputs = [ViewMut {
-                shape: output,
-                slice: SliceMut::Real(black_box(&mut result)),
-            }];
+            let mut outputs: Vec<ViewMut<f32>> = outputs
+                .iter()
+                .zip(&mut results)
+                .map(|(output, result)| ViewMut {
+                    shape: output.shape,
+                    slice: SliceMut::Real(black_box(result)),
+                })
+                .collect();
             let mut scratch: Vec<&mut [f32]> = scratch.iter_mut().map(Vec::as_mut_slice).collect();
             op.eval_cpu(&views, &mut outputs, &mut scratch, workers);
         });
@@ -102,7 +120,14 @@ fn convolutions(criterion: &mut Criterion) {
             kernel_size: [kernel; 2],
         };
         let mut run = |group, op: &dyn AnyOp, inputs: [Shape; 2]| {
-            measure(criterion, group, name, op, &inputs, &workers);
+            measure(
+                criterion,
+                group,
+                name,
+                op,
+                &inputs.map(Spec::real),
+                &workers,
+            );
         };
         run("conv2d", &conv, [x, weight]);
         run("conv2d_input_grad", &input_grad, [y, weight]);
@@ -117,11 +142,38 @@ fn products(criterion: &mut Criterion) {
         transpose_b: Transpose::No,
     };
     for [m, n, k] in [[2048, 2048, 2048], [16, 9, 512]] {
-        let inputs = [Shape::from([m, k]), Shape::from([k, n])];
+        let inputs = [Spec::real([m, k]), Spec::real([k, n])];
         let name = format!("{m} × {n} × {k}");
         measure(criterion, "matmul", &name, &op, &inputs, &workers);
     }
 }
 
-criterion_group!(benches, convolutions, products);
+fn attention(criterion: &mut Criterion) {
+    let workers = Workers::new(0).expect("threads");
+    let (tokens, heads) = (197, 12);
+    let x = Spec::real([BATCH, tokens, 64 * heads]);
+    let mask = Spec::index([BATCH, tokens]);
+    let sums = Spec::real([BATCH, tokens, heads]);
+    for (name, score_map) in [
+        ("softmax", ScoreMap::Identity),
+        ("logistic", ScoreMap::Sigmoid),
+    ] {
+        let op = Attention {
+            num_heads: heads,
+            scale: None,
+            score_map,
+        };
+        let mut run = |group, op: &dyn AnyOp, inputs: &[Spec]| {
+            measure(criterion, group, name, op, inputs, &workers);
+        };
+        run("attention", &op, &[x, x, x, mask]);
+        run(
+            "attention_grad",
+            &AttentionGrad(op),
+            &[x, x, x, mask, x, sums, x, sums],
+        );
+    }
+}
+
+criterion_group!(benches, convolutions, products, attention);
 criterion_main!(benches);

@@ -18,19 +18,58 @@ const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// One block of four random words for a counter under a key: Philox 4×32 with 10 rounds.
-pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox_side_by_side(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// `N` blocks under one key: for each of the four words of a counter or block, those of all. Loops over N vectorise.
+pub fn philox_side_by_side<const N: usize>(
+    mut counters: [[u32; N]; 4],
+    mut key: [u32; 2],
+) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let low = u64::from(counter[0]) * u64::from(MULTIPLIERS[0]);
-        let high = u64::from(counter[2]) * u64::from(MULTIPLIERS[1]);
-        counter = [
-            (high >> 32) as u32 ^ counter[1] ^ key[0],
-            high as u32,
-            (low >> 32) as u32 ^ counter[3] ^ key[1],
-            low as u32,
-        ];
+        let [a, b, c, d] = &mut counters;
+        for i in 0..N {
+            let low = u64::from(a[i]) * u64::from(MULTIPLIERS[0]);
+            let high = u64::from(c[i]) * u64::from(MULTIPLIERS[1]);
+            a[i] = (high >> 32) as u32 ^ b[i] ^ key[0];
+            b[i] = high as u32;
+            c[i] = (low >> 32) as u32 ^ d[i] ^ key[1];
+            d[i] = low as u32;
+        }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    counter
+    counters
+}
+
+/// The key of all streams of (seed, purpose, a): the words from which, with the coordinate b and the index of a draw,
+/// anybody can compute what a [`Stream`] gives.
+pub fn stream_key(seed: u64, purpose: &str, a: u64) -> [u32; 2] {
+    let mut state = philox(
+        [seed as u32, (seed >> 32) as u32, a as u32, (a >> 32) as u32],
+        [0, 0],
+    );
+    for (i, chunk) in purpose.as_bytes().chunks(8).enumerate() {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let word = u64::from_le_bytes(word);
+        let [x, y, z, w] = state;
+        state = philox(
+            [x ^ word as u32, y ^ (word >> 32) as u32, z, w],
+            [i as u32 + 1, chunk.len() as u32],
+        );
+    }
+    [state[0], state[1]]
+}
+
+/// The counter of the block number `block` of the stream b: it holds the words 4 · block to 4 · block + 3.
+pub fn stream_counter(block: u64, b: u64) -> [u32; 4] {
+    [
+        block as u32,
+        (block >> 32) as u32,
+        b as u32,
+        (b >> 32) as u32,
+    ]
 }
 
 /// A sequence of draws that belongs to one (seed, purpose, a, b): for instance a purpose `"augment"`, an epoch `a` and a
@@ -47,24 +86,9 @@ impl Stream {
     /// The stream of a purpose at two coordinates. 2⁶⁶ words long; streams of different arguments are independent.
     pub fn new(seed: u64, purpose: &str, a: u64, b: u64) -> Self {
         // The key absorbs seed, purpose and `a` by chained blocks; `b` and the index of the block are the counter.
-        let mut state = philox(
-            [seed as u32, (seed >> 32) as u32, a as u32, (a >> 32) as u32],
-            [0, 0],
-        );
-        for (i, chunk) in purpose.as_bytes().chunks(8).enumerate() {
-            let mut word = [0u8; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            let word = u64::from_le_bytes(word);
-            let [x, y, z, w] = state;
-            state = philox(
-                [x ^ word as u32, y ^ (word >> 32) as u32, z, w],
-                [i as u32 + 1, chunk.len() as u32],
-            );
-        }
-        let key = [state[0], state[1]];
         Self {
-            key,
-            counter: [0, 0, b as u32, (b >> 32) as u32],
+            key: stream_key(seed, purpose, a),
+            counter: stream_counter(0, b),
             block: [0; 4],
             used: 4,
         }

@@ -6,7 +6,7 @@ use axenic::array::{Array, Numbers};
 use axenic::autodiff;
 use axenic::exec::{Cpu, Executor, Reference};
 use axenic::graph::{Attributes, Graph, Tensor};
-use axenic::ops::{self, Nesterov, Sgd, Statistics, room};
+use axenic::ops::{self, AdamW, Nesterov, Sgd, Statistics, room};
 use axenic::plan::Plan;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -87,6 +87,7 @@ impl Case<'_> {
                     (_, "keepdim", Value::Bool(keep)) => {
                         attributes.with("keep", if *keep { "yes" } else { "no" })
                     }
+                    (_, key, Value::String(word)) => attributes.with(key, word.as_str()),
                     (_, key, Value::Bool(flag)) => {
                         attributes.with(key, if *flag { "yes" } else { "no" })
                     }
@@ -155,6 +156,16 @@ impl Case<'_> {
                     .collect()
             }
             ("sgd", &[parameter, ref gradients @ ..]) => self.record_steps(parameter, gradients),
+            ("adamw", &[parameter, ref gradients @ ..]) => self.record_adamw(parameter, gradients),
+            ("ema", values) => {
+                let mut average = ops::fill(values[0].recorder(), values[0].shape(), 0.0)?;
+                let step = |(i, &value): (usize, &Tensor<'g>)| {
+                    let count = ops::fill(value.recorder(), [], i as f64)?;
+                    average = ops::ema(average, value, count, self.float("decay"))?;
+                    Ok(average)
+                };
+                values.iter().enumerate().map(step).collect()
+            }
             (_, inputs) => {
                 let (name, attributes) = self.operation();
                 let op = room(name).and_then(|room| room.build(&attributes))?;
@@ -189,6 +200,30 @@ impl Case<'_> {
             (parameter, momentum) =
                 ops::sgd(parameter, gradient, momentum, rate, scale, settings.clone())?;
             outputs.extend([parameter, momentum]);
+        }
+        Ok(outputs)
+    }
+
+    fn record_adamw<'g>(
+        &self,
+        mut parameter: Tensor<'g>,
+        gradients: &[Tensor<'g>],
+    ) -> axenic::Result<Vec<Tensor<'g>>> {
+        let settings = AdamW {
+            first_beta: self.float("first_beta"),
+            second_beta: self.float("second_beta"),
+            eps: self.float("eps"),
+            weight_decay: self.float("weight_decay"),
+        };
+        let r = parameter.recorder();
+        let mut moments = [ops::fill(r, parameter.shape(), 0.0)?; 2];
+        let mut outputs = Vec::new();
+        for (i, &gradient) in gradients.iter().enumerate() {
+            let rate = self.entry["attributes"]["learning_rates"][i].as_f64();
+            let schedule = r.constant([rate.expect("a rate"), 1.0, (i + 1) as f64]);
+            let new = ops::adamw(parameter, gradient, moments, schedule, settings)?;
+            (parameter, moments) = (new[0], [new[1], new[2]]);
+            outputs.extend(new);
         }
         Ok(outputs)
     }

@@ -1,11 +1,11 @@
-//! What convolutions and products are by their algebra, on random shapes: adjoint, linear in parts, and the same bits on
-//! any number of threads.
+//! What convolutions, products, lookups and attention are by their algebra, on random shapes: adjoint, linear in parts,
+//! indifferent to the order of keys, and the same bits on any number of threads.
 
 use axenic::array::{Array, Spec};
 use axenic::conformance::{Sample, audit};
 use axenic::exec::{Cpu, Executor, eval};
 use axenic::graph::{Graph, Tensor};
-use axenic::ops::{self, Conv2d, Transpose};
+use axenic::ops::{self, Attention, Conv2d, Dropout, Noise, ScoreMap, Transpose};
 use axenic::plan::Plan;
 use axenic::rng::Stream;
 use axenic::shape::Shape;
@@ -172,4 +172,128 @@ proptest! {
         let graph = record([a.into(), b.into()], |a, b| ops::matmul(a, b, ta, tb));
         same_bits(&graph, [&numbers(a.into(), 1), &numbers(b.into(), 2)])?;
     }
+
+    #[test]
+    fn threads_change_no_bit_of_an_attention(
+        samples in 1usize..3,
+        tokens in 1usize..140,
+        num_heads in 1usize..4,
+        head_dim in 1usize..9,
+        sigmoid in any::<bool>(),
+    ) {
+        let op = attention_of(num_heads, sigmoid);
+        let shape = [samples, tokens, num_heads * head_dim].into();
+        let graph = record([shape, shape], |q, k| {
+            let mask = q.recorder().constant(mask(samples, tokens));
+            let (y, sums) = ops::attention(q, k, k, Some(mask), op.clone())?;
+            let grads = ops::attention_grad([q, k, k, mask], [y, sums], [k, sums], op.clone())?;
+            grads.into_iter().try_fold(y, ops::add)
+        });
+        same_bits(&graph, [&numbers(shape, 1), &numbers(shape, 2)])?;
+    }
+
+    #[test]
+    fn threads_change_no_bit_of_a_lookup(rows in 1usize..400, width in 1usize..90, count in 1usize..400) {
+        let (table, y) = ([rows, width].into(), [count, width].into());
+        let graph = record([table, y], |table, y| {
+            let indices = table.recorder().constant(picks(rows, count));
+            let grad = ops::gather_grad(indices, ops::mul(ops::gather(table, indices)?, y)?, rows)?;
+            let key = table.recorder().constant([3u32, 4]);
+            ops::dropout(grad, key, Dropout { p: 0.4, noise: Noise::Element, stream: 5 })
+        });
+        same_bits(&graph, [&numbers(table, 1), &numbers(y, 2)])?;
+    }
+
+    /// ⟨gather(A, i), Y⟩ = ⟨A, gather_grad(i, Y)⟩.
+    #[test]
+    fn the_gradient_of_a_lookup_is_its_adjoint(rows in 1usize..9, width in 0usize..5, count in 0usize..20) {
+        let (table, y) = (numbers([rows, width].into(), 1), numbers([count, width].into(), 2));
+        let [forward, grad] = eval(|r| {
+            let (table, y) = (r.constant(table.clone()), r.constant(y.clone()));
+            let indices = r.constant(picks(rows, count));
+            Ok([ops::gather(table, indices)?, ops::gather_grad(indices, y, rows)?])
+        }).expect("it runs");
+        prop_assert!((dot(&forward, &y) - dot(&table, &grad)).abs() <= 1e-12 * (count * width + 1) as f64);
+    }
+
+    /// The weights of a query sum to 1, y is what they make of the values, and keys may stand in any order.
+    #[test]
+    fn attention_is_a_mean_of_the_values(
+        queries in 1usize..9,
+        keys in 1usize..80,
+        num_heads in 1usize..4,
+        head_dim in 1usize..6,
+        sigmoid in any::<bool>(),
+    ) {
+        let op = attention_of(num_heads, sigmoid);
+        let width = num_heads * head_dim;
+        let shape = |tokens: usize| -> Shape { [2, tokens, width].into() };
+        let (q, k, v) = (numbers(shape(queries), 1), numbers(shape(keys), 2), numbers(shape(keys), 3));
+        let [y, turned, weights] = eval(|r| {
+            let [q, k, v] = [&q, &k, &v].map(|x| r.constant(x.clone()));
+            let mask = r.constant(mask(2, keys));
+            let (y, sums) = ops::attention(q, k, v, Some(mask), op.clone())?;
+            let weights = ops::attention_weights(q, k, Some(mask), sums, op.clone())?;
+            let order: Vec<u32> = (0..keys as u32).rev().collect();
+            let order = r.constant(Array::new([keys], order)?);
+            let (k, v) = (reordered(k, order)?, reordered(v, order)?);
+            let mask = r.constant(reversed(mask_of(2, keys), keys));
+            let (turned, _) = ops::attention(q, k, v, Some(mask), op.clone())?;
+            Ok([y, turned, weights])
+        }).expect("it runs");
+        let (y, turned, weights, v) = (y.to_f64(), turned.to_f64(), weights.to_f64(), v.to_f64());
+        for (i, (y, turned)) in y.iter().zip(turned.iter()).enumerate() {
+            let (token, channel) = (i / width, i % width);
+            let (sample, query) = (token / queries, token % queries);
+            let row = ((sample * num_heads + channel / head_dim) * queries + query) * keys;
+            let row = &weights[row..row + keys];
+            prop_assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            let values = (0..keys).map(|key| v[(sample * keys + key) * width + channel]);
+            let mean: f64 = row.iter().zip(values).map(|(weight, value)| weight * value).sum();
+            prop_assert!((mean - y).abs() < 1e-12 && (turned - y).abs() < 1e-12);
+        }
+    }
+}
+
+fn attention_of(num_heads: usize, sigmoid: bool) -> Attention {
+    let score_map = if sigmoid {
+        ScoreMap::Sigmoid
+    } else {
+        ScoreMap::Identity
+    };
+    Attention {
+        num_heads,
+        scale: None,
+        score_map,
+    }
+}
+
+/// Every third key masked, never all of them.
+fn mask_of(samples: usize, keys: usize) -> Vec<u32> {
+    (0..samples * keys)
+        .map(|i| u32::from(i % keys % 3 != 1))
+        .collect()
+}
+
+fn mask(samples: usize, keys: usize) -> Array {
+    Array::new([samples, keys], mask_of(samples, keys)).expect("the length fits")
+}
+
+fn reversed(mut mask: Vec<u32>, keys: usize) -> Array {
+    mask.chunks_mut(keys).for_each(<[u32]>::reverse);
+    Array::new([mask.len() / keys, keys], mask).expect("the length fits")
+}
+
+/// The tokens of x [N, T, D] in another order, by way of a table of tokens.
+fn reordered<'g>(x: Tensor<'g>, order: Tensor<'g>) -> axenic::Result<Tensor<'g>> {
+    let [n, t, d] = [0, 1, 2].map(|axis: usize| x.shape()[axis]);
+    let by_tokens = ops::reshape(ops::transpose(x, &[1, 0, 2])?, [t, n * d])?;
+    let tokens = ops::reshape(ops::gather(by_tokens, order)?, [t, n, d])?;
+    ops::transpose(tokens, &[1, 0, 2])
+}
+
+/// Some of `rows` indices, with repetitions.
+fn picks(rows: usize, count: usize) -> Array {
+    let indices: Vec<u32> = (0..count).map(|i| (i * i * 7 % rows) as u32).collect();
+    Array::new([count], indices).expect("the length fits")
 }

@@ -34,6 +34,17 @@ fn tile_results(origin: vec2<u32>, lane: u32) -> vec2<u32> {
     return origin + vec2<u32>(lane / 16u, lane % 16u);
 }
 
+/// Adds, to each of an invocation's results, the product of the numbers that workgroup memory holds at `depth`.
+fn tile_terms(sums: ptr<function, TileSums>, own: vec2<u32>, depth: u32) {
+    let at = depth * TILE_PITCH + own;
+    let row = vec4<f32>(
+        tile_memory_b[at.y], tile_memory_b[at.y + 16u], tile_memory_b[at.y + 32u], tile_memory_b[at.y + 48u]);
+    (*sums)[0] = fma(vec4<f32>(tile_memory_a[at.x]), row, (*sums)[0]);
+    (*sums)[1] = fma(vec4<f32>(tile_memory_a[at.x + 16u]), row, (*sums)[1]);
+    (*sums)[2] = fma(vec4<f32>(tile_memory_a[at.x + 32u]), row, (*sums)[2]);
+    (*sums)[3] = fma(vec4<f32>(tile_memory_a[at.x + 48u]), row, (*sums)[3]);
+}
+
 /// Sums over depth `start..end` of tile_a(row, depth) * tile_b(depth, column) for the tile at `origin`, in order of
 /// depth. All invocations of a workgroup must call it, with the same arguments but `lane`.
 fn tile_product(origin: vec2<u32>, start: u32, end: u32, lane: u32) -> TileSums {
@@ -56,13 +67,7 @@ fn tile_product(origin: vec2<u32>, start: u32, end: u32, lane: u32) -> TileSums 
         }
         workgroupBarrier();
         for (var depth = 0u; depth < TILE_DEPTH; depth++) {
-            let at = depth * TILE_PITCH + own;
-            let row = vec4<f32>(
-                tile_memory_b[at.y], tile_memory_b[at.y + 16u], tile_memory_b[at.y + 32u], tile_memory_b[at.y + 48u]);
-            sums[0] = fma(vec4<f32>(tile_memory_a[at.x]), row, sums[0]);
-            sums[1] = fma(vec4<f32>(tile_memory_a[at.x + 16u]), row, sums[1]);
-            sums[2] = fma(vec4<f32>(tile_memory_a[at.x + 32u]), row, sums[2]);
-            sums[3] = fma(vec4<f32>(tile_memory_a[at.x + 48u]), row, sums[3]);
+            tile_terms(&sums, own, depth);
         }
         workgroupBarrier();
     }

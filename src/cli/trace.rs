@@ -6,7 +6,7 @@ use super::{Outcome, show};
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::report;
-use crate::train::write_whole;
+use crate::train::Files;
 use std::path::{Path, PathBuf};
 
 /// Runs a computation node by node and prints its ledger: shapes, min/mean/max, time, FLOPs, bytes, how near each comes
@@ -90,7 +90,7 @@ impl Trace {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    write_whole(path, text.as_bytes())?;
+    Files::default().write(path, text.as_bytes())?;
     show::note(&format!("wrote {}", path.display()));
     Ok(())
 }

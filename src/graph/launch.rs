@@ -23,6 +23,8 @@ impl Shader {
 
 /// The library texts that shaders are concatenated with.
 pub mod library {
+    /// What the attention and its gradient share.
+    pub const ATTENTION: &str = include_str!("../../shaders/lib/attention.wgsl");
     /// e^x − 1 − x, accurate for small x.
     pub const EXP_REMAINDER: &str = include_str!("../../shaders/lib/exp_remainder.wgsl");
     /// The first of the largest values in a workgroup.
@@ -37,12 +39,16 @@ pub mod library {
     pub const LOG_ONE_PLUS: &str = include_str!("../../shaders/lib/log_one_plus.wgsl");
     /// The standard normal distribution, accurate in both tails.
     pub const NORMAL: &str = include_str!("../../shaders/lib/normal.wgsl");
+    /// Random words without state, those of `src/rng.rs`.
+    pub const PHILOX: &str = include_str!("../../shaders/lib/philox.wgsl");
     /// Sums and maxima over a workgroup, in a fixed order.
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
     /// The logistic function with its complement and their logarithms.
     pub const LOGISTIC: &str = include_str!("../../shaders/lib/logistic.wgsl");
     /// The product of two matrices by tiles.
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
+    /// The rows of a tile of results, and its product with a further matrix.
+    pub const TILE_CHAIN: &str = include_str!("../../shaders/lib/tile_chain.wgsl");
     /// Rows along an axis, shared by as many invocations as their length is worth.
     pub const ROWS: &str = include_str!("../../shaders/lib/rows.wgsl");
     /// Two softmaxes, and by how much they differ.

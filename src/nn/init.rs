@@ -21,3 +21,10 @@ pub fn linear_weight(inputs: usize) -> Init {
 pub fn linear_bias(inputs: usize) -> Init {
     linear_weight(inputs)
 }
+
+/// Glorot and Bengio 2010: uniform in ±√(6 / (inputs + outputs)) (`torch.nn.init.xavier_uniform_`).
+pub fn xavier_uniform(inputs: usize, outputs: usize) -> Init {
+    Init::Uniform {
+        bound: (6.0 / (inputs + outputs) as f64).sqrt(),
+    }
+}

@@ -6,10 +6,18 @@
 
 mod batch_norm2d;
 mod conv2d;
+mod dropout;
+mod embedding;
 mod init;
 mod linear;
+mod multi_head_attention;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
 pub use conv2d::{Conv2d, conv2d};
-pub use init::{he_normal, linear_bias, linear_weight};
+pub use dropout::dropout;
+pub use embedding::embedding;
+pub use init::{he_normal, linear_bias, linear_weight, xavier_uniform};
 pub use linear::linear;
+pub use multi_head_attention::{
+    Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
+};

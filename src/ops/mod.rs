@@ -166,10 +166,14 @@ macro_rules! rooms {
 
 rooms! {
     accumulate_square_sum: AccumulateSquareSum => accumulate_square_sum;
+    adamw: AdamW => adamw;
     add: Add => add;
     arg_max: ArgMax => arg_max;
     asymmetric_loss: AsymmetricLoss => asymmetric_loss;
     asymmetric_loss_grad: AsymmetricLossGrad => asymmetric_loss_grad;
+    attention: Attention => attention, ScoreMap;
+    attention_grad: AttentionGrad => attention_grad;
+    attention_weights: AttentionWeights => attention_weights;
     avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
     batch_norm: BatchNorm => batch_norm, Statistics;
@@ -190,10 +194,14 @@ rooms! {
     cross_entropy: CrossEntropy => cross_entropy;
     cross_entropy_grad: CrossEntropyGrad => cross_entropy_grad;
     div: Div => div;
+    dropout: Dropout => dropout, Noise;
+    ema: Ema => ema;
     exp: Exp => exp;
     fill: Fill => fill;
     focal_loss: FocalLoss => focal_loss;
     focal_loss_grad: FocalLossGrad => focal_loss_grad;
+    gather: Gather => gather;
+    gather_grad: GatherGrad => gather_grad;
     gelu: Gelu => gelu;
     gelu_grad: GeluGrad => gelu_grad;
     js_divergence: JsDivergence => js_divergence;

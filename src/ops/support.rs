@@ -1,5 +1,6 @@
 //! What several rooms share: element-by-element formulas with broadcasting, the geometry of reductions, test inputs.
 
+pub(super) mod attention;
 pub(super) mod convolution;
 
 use crate::array::{Array, Spec};

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent, recorded behind a loss: the step is part of the graph.
 
-use crate::autodiff;
-use crate::error::{Error, Result};
+use super::optimizer::{Gradients, OPTIMIZER, record_gradients};
+use crate::error::Result;
 use crate::graph::{Init, Recorder, Tensor};
 use crate::ops;
 
@@ -15,9 +15,6 @@ pub struct Sgd {
     /// The norm at which the whole gradient is clipped.
     pub clip_norm: f64,
 }
-
-/// The prefix of the momentum buffers' names.
-pub(super) const MOMENTUM: &str = "optimizer.momentum.";
 
 /// Records the gradient of `loss` with respect to every parameter declared so far, clips it, and assigns every parameter
 /// and its momentum buffer (a state named `optimizer.momentum.<parameter>`) their new values. Gives the gradient's norm
@@ -33,46 +30,33 @@ pub fn record_sgd<'g>(
     learning_rate: Tensor<'g>,
     settings: Sgd,
 ) -> Result<Tensor<'g>> {
-    let parameters = r.parameters();
-    let targets: Vec<Tensor> = parameters.iter().map(|(_, tensor)| *tensor).collect();
-    let one = ops::fill(r, loss.shape(), 1.0)?;
-    let gradients = autodiff::vector_jacobian(&[(loss, one)], &targets)?;
-    let missing = |(name, _): &(String, Tensor)| {
-        Error::shape(format!("the parameter {name:?} gets no gradient"))
-    };
-    let gradients: Vec<Tensor> = gradients
-        .into_iter()
-        .zip(&parameters)
-        .map(|(g, p)| g.ok_or_else(|| missing(p)))
-        .collect::<Result<_>>()?;
-
+    let Gradients {
+        each,
+        square_norm,
+        scale,
+    } = record_gradients(r, loss, settings.clip_norm)?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
-    let mut square_sum = ops::fill(r, [], 0.0)?;
-    for &gradient in &gradients {
-        square_sum = ops::accumulate_square_sum(square_sum, gradient)?;
-    }
-    let scale = ops::clip_factor(square_sum, settings.clip_norm)?;
     let update = ops::Sgd {
         momentum: settings.momentum,
         weight_decay: settings.weight_decay,
         nesterov: ops::Nesterov::Yes,
     };
-    for ((name, parameter), gradient) in parameters.iter().zip(gradients) {
-        let buffer_name = format!("{MOMENTUM}{name}");
+    for (name, parameter, gradient) in each {
+        let buffer_name = format!("{OPTIMIZER}momentum.{name}");
         let buffer = r
             .scope()
             .state(&buffer_name, parameter.shape(), Init::Constant(0.0))?;
         let (new, new_buffer) = ops::sgd(
-            *parameter,
+            parameter,
             gradient,
             buffer,
             learning_rate,
             scale,
             update.clone(),
         )?;
-        r.assign(name, new)?;
+        r.assign(&name, new)?;
         r.assign(&buffer_name, new_buffer)?;
     }
-    Ok(square_sum)
+    Ok(square_norm)
 }

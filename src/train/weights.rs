@@ -1,7 +1,7 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
 use super::container::{self, Content, Entry};
-use super::sgd::MOMENTUM;
+use super::optimizer::OPTIMIZER;
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
@@ -124,7 +124,7 @@ impl Weights {
                 _ if needed.contains_key(name.as_str()) => {}
                 Some(spec) if *spec == own => {}
                 Some(spec) => complaints.push(format!("{name} has shape {own} instead of {spec}")),
-                None if name.ends_with("num_batches_tracked") || name.starts_with(MOMENTUM) => {}
+                None if name.ends_with("num_batches_tracked") || name.starts_with(OPTIMIZER) => {}
                 None => complaints.push(format!("{name} is unknown")),
             }
         }
@@ -143,7 +143,7 @@ impl Weights {
         let model = self
             .tensors
             .iter()
-            .filter(|(name, _)| !name.starts_with(MOMENTUM));
+            .filter(|(name, _)| !name.starts_with(OPTIMIZER));
         Self {
             tensors: model
                 .map(|(name, array)| (name.clone(), array.clone()))

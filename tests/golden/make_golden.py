@@ -82,7 +82,7 @@ class Numbers:
         return np.round(self.real(*shape) * 2) / 2 + np.float32(0)  # + 0 turns −0 into 0
 
     def index(self, below, *shape):
-        return np.floor(self.real(*shape, centre=below / 2, radius=below / 2)).astype(np.int64)
+        return np.array(np.floor(self.real(*shape, centre=below / 2, radius=below / 2)), np.int64)
 
     def distribution(self, *shape, axis):
         z = np.exp(self.real(*shape, radius=3.0).astype(np.float64))
@@ -409,6 +409,140 @@ def sgd():
             yield Case(attributes, inputs, lambda *tensors: tuple(compute(*tensors)), differentiated=0)
 
 
+def heads_of(x, heads):
+    """[N, T, D] as [N, heads, T, D / heads]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+ATTENTIONS = [  # samples, queries, keys, channels, heads, scale, map of the scores, whether keys are masked
+    (1, 1, 1, 1, 1, None, "identity", False),
+    (2, 5, 5, 6, 2, None, "identity", False),
+    (2, 3, 7, 6, 3, None, "identity", True),
+    (3, 4, 9, 8, 1, 0.25, "identity", True),
+    (2, 5, 5, 6, 2, None, "sigmoid", False),
+    (2, 3, 7, 6, 3, 1.5, "sigmoid", True),
+    (1, 17, 67, 10, 2, None, "identity", True),
+]
+
+
+def attention_scores(q, k, mask, heads, scale, score_map):
+    q, k = heads_of(q, heads), heads_of(k, heads)
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = torch.sigmoid(scores) if score_map == "sigmoid" else scores
+    return scores.masked_fill(mask[:, None, None, :] == 0, -torch.inf)
+
+
+def attention_cases(op, inputs, compute):
+    draw = Numbers(op)
+    for samples, queries, keys, channels, heads, scale, score_map, masked in ATTENTIONS:
+        q, k, v = draw.real(samples, queries, channels), draw.real(samples, keys, channels), draw.real(samples, keys, channels)
+        mask = draw.index(3, samples, keys) if masked else np.ones((samples, keys), np.int64)
+        mask[:, 0] = 1
+        attributes = {"num_heads": heads, "score_map": score_map} | ({} if scale is None else {"scale": scale})
+        given = {"q": q, "k": k, "v": v, "mask": mask, "log_sum_exp": draw.real(samples, queries, heads)}
+        scores = lambda q, k, mask: attention_scores(q, k, mask, heads, scale, score_map)
+        yield Case(attributes, [given[name] for name in inputs], lambda *x: compute(scores, heads, *x))
+
+
+def attention():
+    """Inputs q, k, v and mask (0 where a key takes no part); outputs y and the logarithms of the denominators, [N, T, heads]."""
+
+    def compute(scores, heads, q, k, v, mask):
+        scores = scores(q, k, mask)
+        y = torch.softmax(scores, -1) @ heads_of(v, heads)
+        return y.transpose(1, 2).flatten(2), torch.logsumexp(scores, -1).transpose(1, 2)
+
+    return attention_cases("attention", ["q", "k", "v", "mask"], compute)
+
+
+def attention_weights():
+    """Inputs q, k, mask and the logarithms of the denominators, which are any numbers here."""
+
+    def compute(scores, heads, q, k, mask, log_sum_exp):
+        return torch.exp(scores(q, k, mask) - log_sum_exp.transpose(1, 2)[..., None])
+
+    return attention_cases("attention_weights", ["q", "k", "mask", "log_sum_exp"], compute)
+
+
+def gather():
+    draw = Numbers("gather")
+    for rows, width, shape in [(1, 1, (1,)), (7, 5, (11,)), (13, 3, (3, 5)), (4, 6, ()), (3, 2, (2, 1, 300))]:
+        yield Case({}, [draw.real(rows, width), draw.index(rows, *shape)], lambda table, index: F.embedding(index, table))
+
+
+def philox(counter, key):
+    """Philox 4×32 with 10 rounds (Salmon et al. 2011), on Python's whole numbers."""
+    for _ in range(10):
+        low, high = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        counter = [high >> 32 ^ counter[1] ^ key[0], high & 0xFFFFFFFF, low >> 32 ^ counter[3] ^ key[1], low & 0xFFFFFFFF]
+        key = [key[0] + 0x9E3779B9 & 0xFFFFFFFF, key[1] + 0xBB67AE85 & 0xFFFFFFFF]
+    return counter
+
+
+def dropout():
+    """Inputs x and the two words of the key."""
+    draw = Numbers("dropout")
+    for p, noise, stream, shape in [
+        (0.5, "element", 0, (3, 5, 7)),
+        (0.1, "element", 12, (101,)),
+        (0.9, "element", 2**40 + 7, (67,)),
+        (0.0, "element", 1, (9,)),
+        (1.0, "element", 1, (9,)),
+        (0.3, "row", 3, (23, 2, 3)),
+        (0.4, "channel", 4, (5, 7, 2, 3)),
+        (0.5, "batch", 5, (4, 3)),
+    ]:
+        key = [0xFFFFFFFF - 1000 * stream & 0xFFFFFFFF, 0x89ABCDEF]
+        axes = {"element": len(shape), "channel": 2, "row": 1, "batch": 0}[noise]
+        draws = int(np.prod(shape[:axes], dtype=int))
+        words = [philox([i // 4, 0, stream & 0xFFFFFFFF, stream >> 32], key)[i % 4] for i in range(draws)]
+        kept = torch.tensor([word / 2**32 >= p for word in words]).reshape(shape[:axes] + (1,) * (len(shape) - axes))
+        scale = 0.0 if p == 1 else 1 / (1 - p)
+        attributes = {"p": p, "noise": noise, "stream": stream}
+        yield Case(attributes, [draw.real(*shape), np.array(key)], lambda x, key: torch.where(kept, x * scale, 0 * x))
+
+
+def adamw():
+    """Inputs the parameter and the gradients of four steps; outputs the parameter and both moments after each step."""
+    draw = Numbers("adamw")
+    for betas, eps, weight_decay in [((0.9, 0.999), 1e-8, 0.01), ((0.9, 0.95), 1e-6, 0.0), ((0.5, 0.25), 0.1, 0.5), ((0.0, 0.0), 1e-8, 0.1)]:
+        for rates in ([1e-3] * 4, [0.1, 0.03, 0.0, 0.02]):
+            attributes = {"learning_rates": rates, "first_beta": betas[0], "second_beta": betas[1]}
+            attributes |= {"eps": eps, "weight_decay": weight_decay}
+
+            def compute(parameter, *gradients):
+                parameter = parameter.clone().requires_grad_()
+                optimiser = torch.optim.AdamW([parameter], 1.0, betas, eps, weight_decay)
+                for rate, gradient in zip(rates, gradients):
+                    optimiser.param_groups[0]["lr"] = rate
+                    parameter.grad = gradient.clone()
+                    optimiser.step()
+                    state = optimiser.state[parameter]
+                    yield parameter.detach().clone()
+                    yield state["exp_avg"].clone()
+                    yield state["exp_avg_sq"].clone()
+
+            inputs = [draw.real(2, 5) for _ in range(5)]
+            yield Case(attributes, inputs, lambda *tensors: tuple(compute(*tensors)), differentiated=0)
+
+
+def ema():
+    """Inputs a parameter at four steps; outputs its average after each."""
+    draw = Numbers("ema")
+    for decay in (0.9, 0.999, 0.25):
+
+        def compute(*values):
+            model = torch.nn.Module()
+            model.weight = torch.nn.Parameter(torch.zeros_like(values[0]))
+            averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay))
+            for value in values:
+                model.weight.data = value.clone()
+                averaged.update_parameters(model)
+                yield averaged.module.weight.detach().clone()
+
+        yield Case({"decay": decay}, [draw.real(2, 5) for _ in range(4)], lambda *values: tuple(compute(*values)), differentiated=0)
+
+
 OPERATIONS = {
     "add": lambda: elementwise("add", torch.add),
     "sub": lambda: elementwise("sub", torch.sub),
@@ -450,6 +584,12 @@ OPERATIONS = {
     "select": select,
     "clip_grad_norm": clip_grad_norm,
     "sgd": sgd,
+    "attention": attention,
+    "attention_weights": attention_weights,
+    "gather": gather,
+    "dropout": dropout,
+    "adamw": adamw,
+    "ema": ema,
 }
 
 
