@@ -42,8 +42,8 @@ pub struct Tanh;
 ///
 /// ```
 /// # use axenic::{eval, ops};
-/// let [y] = eval(|r| Ok([ops::tanh(r.constant([0.0, 1000.0, 1e-9]))?]))?;
-/// assert_eq!(y, [0.0, 1.0, 1e-9].into());
+/// let [y] = eval(|r| Ok([ops::tanh(r.constant([0.0, 1000.0, -1000.0]))?]))?;
+/// assert_eq!(y, [0.0, 1.0, -1.0].into());
 /// # axenic::Result::Ok(())
 /// ```
 ///
