@@ -91,7 +91,7 @@ function drawRoof() {
   const knee = peak - slope;
   const low = Math.floor(Math.min(knee - 1, ...dots.map((dot) => dot.x))), high = Math.ceil(Math.max(knee + 1, ...dots.map((dot) => dot.x)));
   const bottom = Math.floor(Math.min(peak - 3, ...dots.map((dot) => dot.y))), top = Math.ceil(Math.max(peak, ...dots.map((dot) => dot.y)) + 0.15);
-  const [W, H, left, right, up, down] = [640, 380, 78, 628, 10, 330];
+  const [W, H, left, right, up, down] = [640, 380, 78, 614, 10, 330];
   const X = (x) => (left + ((x - low) / (high - low)) * (right - left)).toFixed(1);
   const Y = (y) => (down - ((y - bottom) / (top - bottom)) * (down - up)).toFixed(1);
   let svg = `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="Roofline: ${dots.length} nodes against the device's measured limits">`;

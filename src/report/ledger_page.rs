@@ -4,7 +4,7 @@
 //! loads nothing.
 
 use super::format::count;
-use super::ledger_text::{scaled, time};
+use super::ledger_text::{runs, scaled, time};
 use super::page::render;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
@@ -24,7 +24,7 @@ struct LedgerView<'a> {
     peak_bytes: String,
     matmul_rows: usize,
     relu_elements: String,
-    runs: usize,
+    runs: String,
     timing: &'static str,
     launches: usize,
     shaders: usize,
@@ -55,7 +55,7 @@ pub fn ledger_html(ledger: &Ledger, title: &str) -> Result<String> {
         peak_bytes: scaled(ledger.roofline.bytes_per_second, "B/s"),
         matmul_rows: ledger.roofline.matmul_rows,
         relu_elements: count(ledger.roofline.relu_elements),
-        runs: ledger.runs,
+        runs: runs(ledger),
         timing: ledger.timing.words(),
         launches: totals.launches,
         shaders: ledger.shaders.len(),

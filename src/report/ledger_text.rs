@@ -90,7 +90,7 @@ fn facts(ledger: &Ledger) -> String {
     table.row([
         "the nodes, one by one".to_string(),
         time(ledger.totals.nanoseconds),
-        format!("medians of {} runs, {}", ledger.runs, ledger.timing.words()),
+        format!("{}, {}", runs(ledger), ledger.timing.words()),
     ]);
     table.row([
         "a whole step".to_string(),
@@ -157,6 +157,14 @@ fn numbers(output: Option<&Output>) -> [String; 3] {
         true => significant(x),
         false => x.to_string(),
     })
+}
+
+/// What the times are, over the runs.
+pub(super) fn runs(ledger: &Ledger) -> String {
+    match ledger.runs {
+        1 => "those of one run".to_string(),
+        n => format!("medians of {n} runs"),
+    }
 }
 
 /// A time in the unit that suits it.
