@@ -118,7 +118,7 @@ mod gpu {
     use axenic::exec::gpu::{Checks, Gpu};
     use axenic::exec::{Executor, Moment, Prepared, Watch};
     use axenic::graph::{
-        AnyOp, Attributes, Call, Cost, Launch, Limits, Target, Tensor, View, ViewMut,
+        AnyOp, Attributes, Call, Cost, Graph, Launch, Limits, Target, Tensor, View, ViewMut,
     };
     use axenic::ops::{ROOMS, RoomCase};
     use axenic::plan::Plan;
@@ -236,29 +236,91 @@ mod gpu {
         let inputs: Vec<Spec> = case.inputs.iter().map(Array::spec).collect();
         let launches = case.op.launches(&inputs, &Limits::default()).ok()?;
         let most = launches.iter().map(workgroups).max()?;
-        let op = Arc::new(Narrow(case.op));
+        let op = Arc::new(Narrow {
+            inner: case.op,
+            spare: 0,
+        });
         (3..5000).contains(&most).then_some(RoomCase { op, ..case })
+    }
+
+    /// Memory behind the outputs stays as it was: zeros, in the buffers of a new plan. Grids are narrow, and so have a
+    /// workgroup to spare.
+    #[test]
+    fn nothing_is_written_behind_the_outputs() {
+        const SPARE: usize = 257;
+        for room in ROOMS {
+            let Some(mut gpu) = gpu(Checks::On) else {
+                return;
+            };
+            for case in room.cases() {
+                let inputs: Vec<Spec> = case.inputs.iter().map(Array::spec).collect();
+                let outputs = case.op.outputs(&inputs).expect("the case fits");
+                let is_alias = case.op.alias_of_input().is_some();
+                let sizes = 1..20_000;
+                if is_alias || outputs.iter().any(|y| !sizes.contains(&y.shape.elements())) {
+                    continue;
+                }
+                let op = Arc::new(Narrow {
+                    inner: case.op.clone(),
+                    spare: SPARE,
+                });
+                let got = run(&mut gpu, &RoomCase { op, ..case.clone() });
+                for (got, output) in got.expect("it runs").iter().zip(outputs) {
+                    let spare = &bits(got)[output.shape.elements()..];
+                    let place = format!("{} ({})", room.name, case.op.attributes());
+                    assert_eq!(spare, [0; SPARE], "{place}: {}", case.about);
+                }
+            }
+        }
+    }
+
+    /// The outputs of a case.
+    fn run(gpu: &mut Gpu, case: &RoomCase) -> Result<Vec<Array>> {
+        let names: Vec<String> = (0..case.inputs.len()).map(|i| i.to_string()).collect();
+        let graph = Graph::record(|r| {
+            let inputs = names.iter().zip(&case.inputs);
+            let inputs: Vec<Tensor> = inputs
+                .map(|(name, array)| r.input(name, array.spec()))
+                .collect::<Result<_>>()?;
+            let outputs = r.apply_any(case.op.clone(), &inputs)?;
+            let mut outputs = outputs.iter().enumerate();
+            outputs.try_for_each(|(i, &output)| r.output(&i.to_string(), output))
+        })?;
+        let plan = gpu.prepare(Arc::new(Plan::new(Arc::new(graph), gpu.target())?))?;
+        let inputs: Vec<(&str, &Array)> =
+            names.iter().map(String::as_str).zip(&case.inputs).collect();
+        gpu.run(plan, &inputs, None)
     }
 
     fn workgroups(launch: &Launch) -> u32 {
         launch.workgroups.iter().product()
     }
 
-    /// An operation without its gradient rule, whose launches are two workgroups wide.
+    /// An operation without its gradient rule, whose launches are two workgroups wide, and whose outputs have elements to
+    /// spare.
     #[derive(Debug)]
-    struct Narrow(Arc<dyn AnyOp>);
+    struct Narrow {
+        inner: Arc<dyn AnyOp>,
+        spare: usize,
+    }
 
     impl AnyOp for Narrow {
         fn name(&self) -> &'static str {
-            self.0.name()
+            self.inner.name()
         }
 
         fn attributes(&self) -> Attributes {
-            self.0.attributes()
+            self.inner.attributes()
         }
 
         fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-            self.0.outputs(inputs)
+            let mut outputs = self.inner.outputs(inputs)?;
+            if self.spare > 0 {
+                for output in &mut outputs {
+                    output.shape = [output.shape.elements() + self.spare].into();
+                }
+            }
+            Ok(outputs)
         }
 
         fn vjp<'g>(
@@ -270,11 +332,11 @@ mod gpu {
         }
 
         fn constant_inputs(&self) -> &'static [usize] {
-            self.0.constant_inputs()
+            self.inner.constant_inputs()
         }
 
         fn pieces(&self, outputs: &[Spec]) -> usize {
-            self.0.pieces(outputs)
+            self.inner.pieces(outputs)
         }
 
         fn eval_reference(
@@ -283,7 +345,7 @@ mod gpu {
             outputs: &mut [ViewMut<f64>],
             workers: &Workers,
         ) {
-            self.0.eval_reference(inputs, outputs, workers);
+            self.inner.eval_reference(inputs, outputs, workers);
         }
 
         fn eval_bounded(
@@ -292,7 +354,7 @@ mod gpu {
             outputs: &mut [ViewMut<Bounded>],
             range: Range<usize>,
         ) {
-            self.0.eval_bounded(inputs, outputs, range);
+            self.inner.eval_bounded(inputs, outputs, range);
         }
 
         fn eval_cpu(
@@ -302,11 +364,11 @@ mod gpu {
             scratch: &mut [&mut [f32]],
             workers: &Workers,
         ) {
-            self.0.eval_cpu(inputs, outputs, scratch, workers);
+            self.inner.eval_cpu(inputs, outputs, scratch, workers);
         }
 
         fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
-            let mut launches = self.0.launches(inputs, limits)?;
+            let mut launches = self.inner.launches(inputs, limits)?;
             for launch in &mut launches {
                 launch.workgroups = [2, workgroups(launch).div_ceil(2), 1];
             }
@@ -314,15 +376,15 @@ mod gpu {
         }
 
         fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
-            self.0.scratch(inputs, target)
+            self.inner.scratch(inputs, target)
         }
 
         fn alias_of_input(&self) -> Option<usize> {
-            self.0.alias_of_input()
+            self.inner.alias_of_input()
         }
 
         fn cost(&self, inputs: &[Spec]) -> Cost {
-            self.0.cost(inputs)
+            self.inner.cost(inputs)
         }
     }
 }
