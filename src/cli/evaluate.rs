@@ -5,7 +5,7 @@ use super::compute::Compute;
 use super::{Outcome, show};
 use crate::error::Result;
 use crate::report;
-use crate::systems::ife::images::{Part, require};
+use crate::systems::ife::images::Part;
 use crate::systems::ife::reader::Reader;
 use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::score::evaluate;
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 
 /// Scores a trained run on labelled images: metrics with 95 % intervals, confusion matrices, operating points.
 ///
-/// The parts are those that training made of the same folder; `all` is for a folder that was never split.
+/// The parts are those that training made of the same images, by their names and content, or those of the folder's own
+/// label tables; `all` is for a folder that was never split.
 ///
 /// Example: axenic evaluate run --data gels --split test
 #[derive(clap::Args)]
@@ -74,7 +75,7 @@ impl Evaluate {
         };
         let threads = self.compute.threads;
         let images = examined(&self.data, &reader.config, purpose, bad, threads)?;
-        let items = require(&images, part)?;
+        let items = folder.items(&images, part)?;
         let mut progress = show::Shown::default();
         progress.begin(
             &format!("scoring the {} part", part.name()),

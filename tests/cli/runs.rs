@@ -251,3 +251,85 @@ fn training_images_are_augmented_as_configured() {
     ];
     assert_ne!(weights("augmented", &[]), weights("plain", &plain));
 }
+
+/// Only the run knows how it split its images: another set's test part is not guessed.
+#[test]
+fn the_parts_of_a_run_are_those_it_was_trained_with() {
+    let place = place();
+    let other = place.root.join("other gels");
+    let gels = ["--count", "20", "--balance", "even", "--seed", "99"];
+    done(&[&["synth", "ife", "--out", s(&other)], &gels[..]].concat());
+    let (run, other) = (s(&place.run), s(&other));
+    let sentence = "none of the images in";
+    let e = failed(
+        &["evaluate", run, "--data", other, "--skip-bad"],
+        1,
+        sentence,
+    );
+    assert!(e.contains("--split all"), "{e}");
+    done(&["evaluate", run, "--data", other, "--split", "all"]);
+}
+
+/// Every operation on the cpu, and a small training step of a run, are within their bounds.
+#[test]
+fn audits_pass_and_say_so() {
+    let place = place();
+    let step = ["audit", s(&place.run), "--device", "cpu", "--json"];
+    let found: serde_json::Value = serde_json::from_str(&done(&step)).expect("JSON");
+    assert_eq!(found["passed"], true);
+    assert_eq!(found["share"], 1.0);
+    let sampled = [
+        "audit", "ife", "--size", "33", "--set", "width=4", "--sample", "3", "--device", "cpu",
+    ];
+    let text = done(&sampled);
+    assert!(
+        text.contains("all within their bounds") && text.contains("worst: "),
+        "{text}"
+    );
+    failed(
+        &["audit", "nothing"],
+        1,
+        "neither a system (ife) nor a run folder",
+    );
+}
+
+/// `ops` describes what `op` runs.
+#[test]
+fn one_operation_runs_on_given_numbers() {
+    let place = place();
+    let list: serde_json::Value = serde_json::from_str(&done(&["ops", "--json"])).expect("JSON");
+    let list = list.as_array().expect("a list");
+    assert_eq!(list.len(), axenic::ops::ROOMS.len());
+    let sum = list.iter().find(|op| op["name"] == "sum").expect("sum");
+    assert_eq!(sum["attributes"][0]["name"], "keep");
+    assert_eq!(sum["pytorch"], "torch.sum");
+    let (x, y) = (place.root.join("op x"), place.root.join("op y"));
+    let mut given = Weights::default();
+    let numbers = Array::new([2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("it fits");
+    given.tensors.insert("0".into(), numbers);
+    given.tensors.insert(
+        "dy".into(),
+        Array::new([2], vec![1.0f32, -1.0]).expect("it fits"),
+    );
+    save(&given, &x);
+    let op = [
+        "op",
+        "sum",
+        "--attr",
+        "axes=1",
+        "--input",
+        s(&x),
+        "--output",
+        s(&y),
+        "--gradients",
+    ];
+    done(&op);
+    let got = Weights::load(&y).expect("results").tensors;
+    assert_eq!(*got["y"].to_f64(), [6.0, 15.0]);
+    assert_eq!(*got["grad.0"].to_f64(), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]);
+    failed(
+        &[&op[..2], &["--attr", "axis=1"], &op[4..]].concat(),
+        1,
+        "sum has no attribute \"axis\"",
+    );
+}

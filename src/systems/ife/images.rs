@@ -146,6 +146,11 @@ impl Images {
         })
     }
 
+    /// Whether the label tables say which images are the test's.
+    pub fn are_split(&self) -> bool {
+        self.records.iter().any(|record| record.side == Side::Test)
+    }
+
     /// The records of a part, by position.
     pub fn part(&self, part: Part) -> Vec<usize> {
         match part {
@@ -302,7 +307,7 @@ fn assemble(records: &[Record], loaded: Vec<(usize, Vec<f32>)>, size: usize) -> 
 pub fn require(images: &Images, part: Part) -> Result<Vec<usize>> {
     let items = images.part(part);
     if items.is_empty() {
-        let advice = "use --split all, or a folder with more images";
+        let advice = "it needs more images, or a larger share of them";
         return Err(Error::input(format!(
             "the {} part of the data has no images; {advice}",
             part.name()

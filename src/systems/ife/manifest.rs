@@ -56,6 +56,18 @@ impl Manifest {
         digest(self.0.as_bytes())
     }
 
+    /// For each image, in order, the part that it was in when the manifest `was` was written; empty for an image that
+    /// was not there, or with other content or labels.
+    pub fn parts_in<'a>(&self, was: &'a str) -> Vec<&'a str> {
+        let old = rows(was);
+        let part = |line| {
+            let (image, (_, rest)) = row(line)?;
+            old.get(image).filter(|old| old.1 == rest).map(|old| old.0)
+        };
+        let lines = self.0.lines().skip(1);
+        lines.map(|line| part(line).unwrap_or_default()).collect()
+    }
+
     /// What changed since the manifest `was` with this digest was written; `was` may be damaged.
     pub fn changes_since(&self, was: &[u8], was_digest: &str) -> String {
         let Some(was) = std::str::from_utf8(was)
@@ -84,12 +96,14 @@ impl Manifest {
 
 /// Part, and labels with digest, by image.
 fn rows(text: &str) -> BTreeMap<&str, (&str, &str)> {
-    let row = |line| -> Option<(&str, (&str, &str))> {
-        let (part, rest): (&str, &str) = str::split_once(line, ",\"")?;
-        let (image, rest) = rest.rsplit_once("\",")?;
-        Some((image, (part, rest)))
-    };
     text.lines().skip(1).filter_map(row).collect()
+}
+
+/// Image, part, and labels with digest.
+fn row(line: &str) -> Option<(&str, (&str, &str))> {
+    let (part, rest) = line.split_once(",\"")?;
+    let (image, rest) = rest.rsplit_once("\",")?;
+    Some((image, (part, rest)))
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -146,6 +160,9 @@ mod tests {
         );
         let now = manifest(&[("b.jpg", 1, 0xbb), ("a,\".jpg", 0, 0xaa)]);
         assert_eq!(changes(&now), "the order of its images changed");
+        assert_eq!(now.parts_in(was.text()), ["train", "train"]);
+        let other = manifest(&[("b.jpg", 1, 0xbc), ("a,\".jpg", 0, 0xaa)]);
+        assert_eq!(other.parts_in(was.text()), ["", "train"]);
         let unknown = now.changes_since(b"damaged", &was.digest());
         assert_eq!(unknown, "its images, labels or their order changed");
     }

@@ -12,7 +12,7 @@
 //! ```
 
 use super::config::{Config, Preset};
-use super::images::{Images, NORMALISATION, Part};
+use super::images::{Images, NORMALISATION, Part, require};
 use super::result::{EpochRow, HEAVY_NAMES, LIGHT_NAMES};
 use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
@@ -207,6 +207,32 @@ impl RunFolder {
             "the data is not what this run was trained on: {}; bring it back, or train in a new folder",
             images.manifest.changes_since(&was, &standing.data)
         )))
+    }
+
+    /// Those of the images that were in a part when the run was trained; of tables that have a split of their own, what
+    /// they say.
+    ///
+    /// # Errors
+    /// There are none, as with images that the run was not trained on: only the run knows how it split them.
+    pub fn items(&self, images: &Images, part: Part) -> Result<Vec<usize>> {
+        if part == Part::All || images.are_split() {
+            return require(images, part);
+        }
+        let was = self.files.read(&self.manifest_path())?;
+        let was = String::from_utf8_lossy(&was);
+        let parts = images.manifest.parts_in(&was);
+        let items: Vec<usize> = (0..parts.len())
+            .filter(|&i| parts[i] == part.name())
+            .collect();
+        if items.is_empty() {
+            return Err(Error::input(format!(
+                "none of the images in {} was in the {} part when this run was trained; to score images that it has \
+                 never seen, use --split all",
+                images.folder.display(),
+                part.name()
+            )));
+        }
+        Ok(items)
     }
 
     /// Writes what follows from a standing, where it is not so yet: `metrics.csv`, and the weights of the best epoch with
