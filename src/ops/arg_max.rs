@@ -112,6 +112,9 @@ impl Op for ArgMax {
         let ties = array([2, 3].into(), vec![1.0, 5.0, 5.0, -2.0, -2.0, -3.0f32]);
         let mut late = vec![0.0f32; 700];
         (late[299], late[600]) = (1.0, 1.0);
+        // On a device the lanes 40 and 41 find them: the tree brings the second one to the first.
+        let mut neighbours = vec![0.0f32; 700];
+        (neighbours[40], neighbours[297]) = (1.0, 1.0);
         vec![
             Case::new("classes", along(1), vec![normal([5, 9], 1)]),
             Case::new("columns", along(0), vec![normal([301, 3], 2)]),
@@ -119,6 +122,11 @@ impl Op for ArgMax {
             Case::new("a long row", along(1), vec![normal([2, 1009], 4)]),
             Case::new("ties go to the first", along(1), vec![ties]),
             Case::new("ties far apart", along(0), vec![array([700].into(), late)]),
+            Case::new(
+                "ties in neighbouring lanes",
+                along(0),
+                vec![array([700].into(), neighbours)],
+            ),
             Case::new(
                 "all equal",
                 along(0),
