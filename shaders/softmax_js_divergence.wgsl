@@ -19,9 +19,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<Store>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-/// The shifted logits at an offset, divided by the temperature.
-fn logits(at: u32, tops: vec2<f32>) -> vec2<f32> {
-    return (vec2<f32>(f32(a[at]), f32(b[at])) - tops) * params.scale;
+fn logits(at: u32) -> vec2<f32> {
+    return vec2<f32>(f32(a[at]), f32(b[at]));
 }
 
 /// tanh(x / 2) for |x| ≤ 1/2.
@@ -53,26 +52,11 @@ fn main(
 ) {
     let number = linear_workgroup(group, groups);
     let row = row_of(number, index, params.length, params.inner, params.count);
-    var tops = vec2<f32>(LOWEST, LOWEST);
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let at = row.first + i * row.stride;
-        tops = max(tops, vec2<f32>(f32(a[at]), f32(b[at])));
-    }
-    tops = vec2<f32>(row_max(tops.x, index), row_max(tops.y, index));
-    var sums = vec2<f32>();
-    var difference = 0.0;
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        sums += exp(both);
-        difference += exp_difference(both.x, both.y);
-    }
-    sums = vec2<f32>(row_sum(sums.x, index), row_sum(sums.y, index));
-    difference = row_sum(difference, index);
-    let shift = log_of_sums(sums, difference);
+    let pair = softmax_pair(row, vec2<f32>(params.scale), index);
     var sum = 0.0;
     for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        sum += term(exp(both) / sums, (both.x - both.y) - shift);
+        let element = pair_at(pair, row.first + i * row.stride);
+        sum += term(element.xy, element.z);
     }
     sum = row_sum(sum, index);
     if (row.number < params.count && row.lane == 0u) {

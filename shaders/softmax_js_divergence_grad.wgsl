@@ -21,9 +21,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> b_grad: array<Store>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-/// The shifted logits at an offset, divided by the temperature.
-fn logits(at: u32, tops: vec2<f32>) -> vec2<f32> {
-    return (vec2<f32>(f32(a[at]), f32(b[at])) - tops) * params.scale;
+fn logits(at: u32) -> vec2<f32> {
+    return vec2<f32>(f32(a[at]), f32(b[at]));
 }
 
 /// tanh(x / 2) for |x| ≤ 1/2.
@@ -49,35 +48,18 @@ fn main(
 ) {
     let number = linear_workgroup(group, groups);
     let row = row_of(number, index, params.length, params.inner, params.count);
-    var tops = vec2<f32>(LOWEST, LOWEST);
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let at = row.first + i * row.stride;
-        tops = max(tops, vec2<f32>(f32(a[at]), f32(b[at])));
-    }
-    tops = vec2<f32>(row_max(tops.x, index), row_max(tops.y, index));
-    var sums = vec2<f32>();
-    var difference = 0.0;
-    for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        sums += exp(both);
-        difference += exp_difference(both.x, both.y);
-    }
-    sums = vec2<f32>(row_sum(sums.x, index), row_sum(sums.y, index));
-    difference = row_sum(difference, index);
-    let shift = log_of_sums(sums, difference);
+    let pair = softmax_pair(row, vec2<f32>(params.scale), index);
     var means = vec2<f32>();
     for (var i = row.lane; i < row.length; i += LANES) {
-        let both = logits(row.first + i * row.stride, tops);
-        let ratio = (both.x - both.y) - shift;
-        means += exp(both) / sums * vec2<f32>(slope(ratio), slope(-ratio));
+        let element = pair_at(pair, row.first + i * row.stride);
+        means += element.xy * vec2<f32>(slope(element.z), slope(-element.z));
     }
     means = vec2<f32>(row_sum(means.x, index), row_sum(means.y, index));
     for (var i = row.lane; i < row.length; i += LANES) {
         let at = row.first + i * row.stride;
-        let both = logits(at, tops);
-        let ratio = (both.x - both.y) - shift;
-        let excess = vec2<f32>(slope(ratio), slope(-ratio)) - means;
-        let grads = f32(output_grad[row.number]) * params.scale * (exp(both) / sums * excess);
+        let element = pair_at(pair, at);
+        let excess = vec2<f32>(slope(element.z), slope(-element.z)) - means;
+        let grads = f32(output_grad[row.number]) * params.scale * (element.xy * excess);
         a_grad[at] = Store(grads.x);
         b_grad[at] = Store(grads.y);
     }

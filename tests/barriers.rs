@@ -43,10 +43,18 @@ fn no_barrier_can_go() {
     }
 }
 
-/// An access since the last barrier: of what, at which index, and whether it writes.
-type Access = (Handle<GlobalVariable>, Index, bool);
+/// An access since the last barrier: of what, at which index, and how.
+type Access = (Handle<GlobalVariable>, Index, Kind);
 /// All accesses, on any way through the text, since the last barrier.
 type State = BTreeSet<Access>;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Kind {
+    Load,
+    Store,
+    /// An atomic operation other than a load or a store: several may meet, in whatever order.
+    Update,
+}
 
 /// An index, as text, so far as it stays the same throughout an invocation: different texts may or may not be the same
 /// element, in one invocation or in two.
@@ -56,11 +64,12 @@ enum Index {
     Varying,
 }
 
-/// Accesses of workgroup memory that no barrier keeps apart, if the functions of the text run in any order, any number of
-/// times.
+/// Accesses of workgroup memory that no barrier keeps apart, if the functions of the text that have barriers run in any
+/// order, any number of times. What has none is a part of those that call it.
 fn hazards(source: &str) -> BTreeSet<String> {
     let module = naga::front::wgsl::parse_str(source).expect("it is valid text");
     let functions = module.functions.iter().map(|(_, function)| function);
+    let functions = functions.filter(|function| has_barrier(&module, &function.body));
     let entry_points = module.entry_points.iter().map(|entry| &entry.function);
     let functions: Vec<&Function> = functions.chain(entry_points).collect();
     let mut hazards = BTreeSet::new();
@@ -77,6 +86,21 @@ fn hazards(source: &str) -> BTreeSet<String> {
             return hazards;
         }
     }
+}
+
+fn has_barrier(module: &Module, block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::ControlBarrier(kind) => kind.contains(Barrier::WORK_GROUP),
+        Statement::Call { function, .. } => has_barrier(module, &module.functions[*function].body),
+        Statement::Block(block) => has_barrier(module, block),
+        Statement::If { accept, reject, .. } => {
+            has_barrier(module, accept) || has_barrier(module, reject)
+        }
+        Statement::Loop {
+            body, continuing, ..
+        } => has_barrier(module, body) || has_barrier(module, continuing),
+        _ => false,
+    })
 }
 
 /// A walk through a function, along every way at once.
@@ -118,11 +142,18 @@ impl<'a> Walk<'a> {
             Statement::Emit(range) => {
                 for expression in range.clone() {
                     if let Expression::Load { pointer } = self.function.expressions[expression] {
-                        self.access(&mut state, pointer, false);
+                        self.access(&mut state, pointer, Kind::Load);
                     }
                 }
             }
-            Statement::Store { pointer, .. } => self.access(&mut state, *pointer, true),
+            Statement::Store { pointer, .. } => self.access(&mut state, *pointer, Kind::Store),
+            Statement::Atomic { pointer, .. } => self.access(&mut state, *pointer, Kind::Update),
+            Statement::Call { function, .. } => {
+                let mut inside = Walk::new(self.module, &self.module.functions[*function]);
+                let end = inside.block(&inside.function.body, Some(state));
+                self.hazards.append(&mut inside.hazards);
+                return join(end.into_iter().chain(inside.returns));
+            }
             Statement::ControlBarrier(kind) if kind.contains(Barrier::WORK_GROUP) => state.clear(),
             Statement::Block(block) => return self.block(block, Some(state)),
             Statement::If { accept, reject, .. } => {
@@ -164,25 +195,24 @@ impl<'a> Walk<'a> {
     /// Two accesses, at least one of which writes, must not meet, unless both are at the invocation's own element: one of the
     /// same index. Who reads its own element and another's may write to its own: what is folded into it belongs to nobody
     /// who writes.
-    fn access(&mut self, state: &mut State, pointer: Handle<Expression>, writes: bool) {
+    fn access(&mut self, state: &mut State, pointer: Handle<Expression>, kind: Kind) {
         let Some((variable, index)) = self.place(pointer) else {
             return;
         };
         let is_own = |other: &Index| *other == index && index != Index::Varying;
-        let folds = state.contains(&(variable, index.clone(), false)) && is_own(&index);
-        let meets = |(other, at, wrote): &&Access| {
-            *other == variable && !is_own(at) && (*wrote || writes && !folds)
+        let folds = state.contains(&(variable, index.clone(), Kind::Load)) && is_own(&index);
+        let meets = |(other, at, before): &&Access| {
+            let are_updates = (*before, kind) == (Kind::Update, Kind::Update);
+            let writes = *before != Kind::Load || kind != Kind::Load && !folds;
+            *other == variable && !is_own(at) && writes && !are_updates
         };
-        if let Some((_, other, wrote)) = state.iter().find(meets) {
-            let name = |writes| if writes { "a store" } else { "a load" };
+        if let Some((_, other, before)) = state.iter().find(meets) {
             self.hazards.insert(format!(
-                "{} at {index:?} meets {} at {other:?} in {:?}",
-                name(writes),
-                name(*wrote),
+                "{kind:?} at {index:?} meets {before:?} at {other:?} in {:?}",
                 self.function.name
             ));
         }
-        state.insert((variable, index, writes));
+        state.insert((variable, index, kind));
     }
 
     /// The workgroup variable and the index to which a pointer points.
@@ -216,8 +246,11 @@ impl<'a> Walk<'a> {
             Expression::Literal(literal) => format!("{literal:?}"),
             Expression::Constant(constant) => format!("{constant:?}"),
             Expression::Override(constant) => format!("{constant:?}"),
-            Expression::FunctionArgument(argument) => format!("argument {argument}"),
-            _ => format!("{expression:?}"),
+            // An invocation calls a function with its own arguments, which tell it from the others.
+            Expression::FunctionArgument(argument) => {
+                format!("{:?}'s argument {argument}", self.function.name)
+            }
+            _ => format!("{:?}'s {expression:?}", self.function.name),
         })
     }
 }

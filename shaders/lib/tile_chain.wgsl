@@ -3,11 +3,16 @@
 //   fn tile_c(depth: u32, column: u32) -> f32
 // which gives 0 outside of the matrix.
 
+/// Where workgroup memory holds the number of an invocation's row `r`, as if its own column were the depth.
+fn tile_place(own: vec2<u32>, r: u32) -> u32 {
+    return own.y * TILE_PITCH + own.x + 16u * r;
+}
+
 /// Shows the 16 invocations that share a row (invocation l the rows l / 16 + 16 r) each other's numbers.
 fn tile_rows_share(values: vec4<f32>, lane: u32) {
     let own = tile_results(vec2<u32>(0u), lane);
     for (var r = 0u; r < 4u; r++) {
-        tile_memory_a[own.y * TILE_PITCH + own.x + 16u * r] = values[r];
+        tile_memory_a[tile_place(own, r)] = values[r];
     }
     workgroupBarrier();
 }
@@ -55,7 +60,7 @@ fn tile_chain(
     for (var c = 0u; c < 4u && origin.x + 16u * c < end; c++) {
         for (var turn = 0u; turn < 4u; turn++) {
             let share = tile_share(lane, turn, false);
-            tile_memory_a[own.y * TILE_PITCH + own.x + 16u * turn] = (*values)[turn][c];
+            tile_memory_a[tile_place(own, turn)] = (*values)[turn][c];
             tile_memory_b[share.y * TILE_PITCH + share.x] =
                 tile_c(origin.x + 16u * c + share.y, origin.y + share.x);
         }

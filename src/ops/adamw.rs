@@ -151,6 +151,10 @@ impl Op for AdamW {
         Ok(vec![Spec::real(parameter); 3])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0, 1, 2, 3, 4]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

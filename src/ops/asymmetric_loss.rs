@@ -118,6 +118,10 @@ impl Op for AsymmetricLoss {
         Ok(vec![Spec::real(logits)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[1]
+    }
+
     fn vjp<'g>(
         &self,
         call: &Call<'g>,

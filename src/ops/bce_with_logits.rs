@@ -90,6 +90,10 @@ impl Op for BceWithLogits {
         Ok(vec![Spec::real(logits)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[1, 2]
+    }
+
     fn vjp<'g>(
         &self,
         call: &Call<'g>,

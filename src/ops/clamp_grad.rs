@@ -144,16 +144,18 @@ impl Op for ClampGrad {
                 -0.5,
                 0.75,
                 vec![-0.5, 0.75, -0.500_000_1, 0.750_000_1, 0.0],
-            ),
+            )
+            .without_differences(),
             of(
                 "borders that f32 rounds",
                 0.1,
                 0.7,
                 vec![0.1, 0.7, 0.099_999_99, 0.700_000_05],
-            ),
-            of("no upper border", 0.1, high, vec![-1.0, 0.1, 3e38]),
-            of("no lower border", low, 0.1, vec![-3e38, 0.1, 1.0]),
-            of("one point", 0.3, 0.3, vec![0.3, 0.299_999_98, 0.300_000_04]),
+            )
+            .without_differences(),
+            of("no upper border", 0.1, high, vec![-1.0, 0.1, 3e38]).without_differences(),
+            of("no lower border", low, 0.1, vec![-3e38, 0.1, 1.0]).without_differences(),
+            of("one point", 0.3, 0.3, vec![0.3, 0.299_999_98, 0.300_000_04]).without_differences(),
         ]);
         cases
     }

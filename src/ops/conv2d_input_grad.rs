@@ -127,7 +127,9 @@ struct Part {
 fn parts(geometry: &Geometry) -> Vec<Part> {
     let [rows, columns] = [0, 1].map(|axis| geometry.seen_remainders(axis));
     let mut weights = 0;
-    let remainders = rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column]));
+    let remainders = rows
+        .iter()
+        .flat_map(|&row| columns.iter().map(move |&column| [row, column]));
     let part = |remainders: [usize; 2]| {
         let phases = [0, 1].map(|axis| geometry.phase(axis, remainders[axis]));
         let unfold = geometry.unfold_phase(&phases[0], &phases[1]);
@@ -399,10 +401,31 @@ impl Op for Conv2dInputGrad {
         let mut launches = Vec::with_capacity(parts.len() + 1);
         if !are_all(&geometry, &parts) {
             // All of x as one phase that no tap sees.
-            let conv = Conv2d { stride: [1; 2], ..self.conv };
+            let conv = Conv2d {
+                stride: [1; 2],
+                ..self.conv
+            };
             let whole = describe(&Geometry { conv, ..geometry }, geometry.input);
-            let words = [0, 0, geometry.input[0], geometry.input[1], 0, 0, 0, 0, 0, 0, 0, 0];
-            launches.push(whole.words(&words).constant("TAPS_H", 0.0).constant("TAPS_W", 0.0));
+            let words = [
+                0,
+                0,
+                geometry.input[0],
+                geometry.input[1],
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ];
+            launches.push(
+                whole
+                    .words(&words)
+                    .constant("TAPS_H", 0.0)
+                    .constant("TAPS_W", 0.0),
+            );
         }
         launches.extend(parts.iter().map(launch));
         Ok(launches)

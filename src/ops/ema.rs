@@ -91,6 +91,10 @@ impl Op for Ema {
         Ok(vec![Spec::real(average)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[0, 1, 2]
+    }
+
     fn vjp<'g>(
         &self,
         _call: &Call<'g>,

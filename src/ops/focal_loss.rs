@@ -104,6 +104,10 @@ impl Op for FocalLoss {
         Ok(vec![Spec::real(logits)])
     }
 
+    fn constant_inputs(&self) -> &'static [usize] {
+        &[1]
+    }
+
     fn vjp<'g>(
         &self,
         call: &Call<'g>,

@@ -253,7 +253,8 @@ impl Op for LayerNorm {
             of("a large eps", 0.5, normal([5, 33], 54)),
             of("without eps", 0.0, normal([5, 33], 55)),
             of("constant rows", 1e-5, array([2, 4].into(), vec![0.1f32; 8])),
-            of("small numbers", 1e-12, uniform([5, 17], -1e-3, 1e-3, 56)),
+            // Differences of 1e-6 are no small part of these numbers.
+            of("small numbers", 1e-12, uniform([5, 17], -1e-3, 1e-3, 56)).without_differences(),
         ]);
         cases
     }

@@ -208,7 +208,7 @@ impl Op for LayerNormAffineGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let shapes: [(&str, Shape, Shape); 14] = [
+        let shapes: [(&str, Shape, Shape); 15] = [
             ("tokens", [2, 5, 16].into(), [2, 5].into()),
             ("one row", [7].into(), Shape::SCALAR),
             ("one element a row", [4, 1].into(), [4].into()),
@@ -218,6 +218,7 @@ impl Op for LayerNormAffineGrad {
             ("one less than a workgroup", [3, 255].into(), [3].into()),
             ("a workgroup", [2, 256].into(), [2].into()),
             ("one more than a workgroup", [3, 257].into(), [3].into()),
+            ("three workgroups", [19, 701].into(), [19].into()),
             ("a slice", [16, 31].into(), [16].into()),
             ("one more than a slice", [17, 33].into(), [17].into()),
             (

@@ -123,7 +123,7 @@ impl Op for Log {
                 Self,
                 vec![uniform([67], 0.49, 0.51, 12)],
             ),
-            Case::new("small", Self, vec![uniform([31], 1e-37, 1e-30, 13)]),
+            Case::new("small", Self, vec![uniform([31], 1e-37, 1e-30, 13)]).without_differences(),
             Case::new("large", Self, vec![uniform([31], 1e30, 3e38, 14)]),
             Case::new(
                 "exactly one",

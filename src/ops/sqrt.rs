@@ -104,7 +104,7 @@ impl Op for Sqrt {
                 Self,
                 vec![array([4].into(), vec![1.0f32, 4.0, 9.0, 1e10])],
             ),
-            Case::new("small", Self, vec![uniform([31], 1e-36, 1e-30, 11)]),
+            Case::new("small", Self, vec![uniform([31], 1e-36, 1e-30, 11)]).without_differences(),
             Case::new("large", Self, vec![uniform([31], 1e30, 3e38, 12)]),
             Case::new("near one", Self, vec![uniform([31], 0.999, 1.001, 13)]),
         ]);

@@ -219,7 +219,7 @@ fn one_epoch(name: &str, settings: &[&str]) -> (PathBuf, String) {
 /// The rate of the first step of a warm-up is 0: one step alone changes no parameter.
 #[test]
 fn the_first_step_has_the_rate_of_step_zero() {
-    let (run, _) = one_epoch("first step", &["batch=1000", "warmup_epochs=1"]);
+    let (run, _) = one_epoch("first step", &["batch=72", "warmup_epochs=1"]);
     let rows = metrics(&run);
     assert_eq!(
         (rows.len(), rows[0].step, rows[0].learning_rate),
