@@ -230,6 +230,8 @@ rooms! {
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    resize: Resize => resize, AlignCorners, Interpolation;
+    resize_grad: ResizeGrad => resize_grad;
     running_update: RunningUpdate => running_update;
     select: Select => select;
     sgd: Sgd => sgd, Nesterov;

@@ -177,6 +177,16 @@ def avg_pool2d():
         yield Case(attributes, [draw.real(*shape)], lambda x: F.avg_pool2d(x, **attributes))
 
 
+def resize():
+    draw = Numbers("resize")
+    sizes = [((2, 3, 4, 5), (8, 10)), ((1, 2, 5, 11), (13, 7)), ((2, 1, 17, 3), (5, 31)), ((1, 2, 1, 6), (3, 4)), ((1, 2, 6, 4), (1, 1)), ((1, 1, 7, 9), (7, 9)), ((1, 1, 23, 31), (3, 2))]
+    for shape, size in sizes:
+        yield Case({"mode": "nearest", "align_corners": False, "size": size}, [draw.real(*shape)], lambda x: F.interpolate(x, size))
+        for corners in (False, True):
+            attributes = {"mode": "bilinear", "align_corners": corners, "size": size}
+            yield Case(attributes, [draw.real(*shape)], lambda x: F.interpolate(x, **attributes))
+
+
 def batch_norm(op, training):
     """Inputs x, gamma, beta, running mean, running variance. `batch_norm_training` yields y, the batch's mean, its
     biased variance, and both running statistics after the step; `batch_norm_inference` yields y."""
@@ -556,6 +566,7 @@ OPERATIONS = {
     "conv2d": conv2d,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
+    "resize": resize,
     "batch_norm_training": lambda: batch_norm("batch_norm_training", True),
     "batch_norm_inference": lambda: batch_norm("batch_norm_inference", False),
     "relu": lambda: unary("relu", torch.relu),
