@@ -68,6 +68,8 @@ impl Case<'_> {
         let name = match self.text("op") {
             "argmax" => "arg_max",
             "permute" => "transpose",
+            "adaptive_avg_pool2d" => "avg_pool2d",
+            "adaptive_max_pool2d" => "max_pool2d",
             other => other,
         };
         let given = self.entry["attributes"].as_object().expect("attributes");
