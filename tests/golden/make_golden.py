@@ -149,6 +149,31 @@ def conv2d():
         yield Case(attributes, [draw.real(*x), draw.real(*weight)], lambda x, w: F.conv2d(x, w, None, **attributes))
 
 
+def conv1d():
+    """Inputs x, weight and, where there is one, bias; `causal` puts (kernel_size − 1)·dilation zeros in front."""
+    draw = Numbers("conv1d")
+    cases = [  # x, weight, stride, padding, dilation, groups, bias
+        ((1, 1, 1), (1, 1, 1), 1, 0, 1, 1, True),
+        ((2, 3, 11), (4, 3, 3), 1, 1, 1, 1, True),
+        ((2, 3, 17), (5, 3, 5), 2, 4, 2, 1, False),
+        ((2, 3, 13), (4, 3, 3), 1, "causal", 1, 1, True),
+        ((1, 2, 29), (3, 2, 2), 1, "causal", 8, 1, True),
+        ((2, 4, 19), (6, 2, 3), 1, "causal", 4, 2, False),
+        ((2, 5, 16), (5, 1, 4), 1, "causal", 2, 5, True),
+        ((1, 3, 18), (6, 1, 3), 3, 2, 1, 3, True),
+        ((1, 4, 9), (2, 4, 3), 2, "causal", 3, 1, True),
+    ]
+    for x, weight, stride, padding, dilation, groups, bias in cases:
+        attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+        def compute(x, weight, bias=None):
+            causal = padding == "causal"
+            x = F.pad(x, ((weight.shape[2] - 1) * dilation, 0)) if causal else x
+            return F.conv1d(x, weight, bias, stride, 0 if causal else padding, dilation, groups)
+
+        yield Case(attributes, [draw.real(*x), draw.real(*weight)] + [draw.real(weight[0])] * bias, compute)
+
+
 def max_pool2d():
     draw = Numbers("max_pool2d")
     cases = [
@@ -586,6 +611,7 @@ OPERATIONS = {
     "argmax": lambda: reduction("argmax", lambda x: x.argmax(-1)),
     "matmul": matmul,
     "conv2d": conv2d,
+    "conv1d": conv1d,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "adaptive_max_pool2d": lambda: adaptive("adaptive_max_pool2d", lambda x, size: F.adaptive_max_pool2d(x, size, return_indices=True)),
