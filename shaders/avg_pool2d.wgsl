@@ -1,4 +1,4 @@
-// y = the sum of x over each window, divided by the window's size or by the number of elements in it.
+// y = the sum of x over each window, divided by its size, with the padding that it sees or without.
 // Room: src/ops/avg_pool2d.rs
 // Uses: store_f32, index, windows
 // Bindings: 0 x, 1 y, 2 the geometry
@@ -37,7 +37,7 @@ fn main(
     }
     var size = end - first;
     if (COUNT_PADDING != 0u) {
-        size = windows.kernel_size;
+        size = padded_size(windows, window);
     }
     y[i] = Store(sum / f32(size.x * size.y));
 }

@@ -32,9 +32,9 @@ fn main(
     var sum = 0.0;
     for (var h = first.x; h < end.x; h++) {
         for (var w = first.y; w < end.y; w++) {
-            var size = windows.kernel_size;
+            let window = vec2<u32>(h, w);
+            var size = padded_size(windows, window);
             if (COUNT_PADDING == 0u) {
-                let window = vec2<u32>(h, w);
                 size = window_end(windows, window) - window_first(windows, window);
             }
             sum += f32(output_grad[plane + h * result.y + w]) / f32(size.x * size.y);

@@ -5,7 +5,8 @@
 use axenic::array::{Array, Numbers};
 use axenic::autodiff;
 use axenic::exec::{Cpu, Executor, Reference};
-use axenic::graph::{Attributes, Graph, Tensor};
+use axenic::graph::{Attributes, Graph, Init, LeafKind, Tensor};
+use axenic::nn::{Bias, Conv1d, Padding, conv1d};
 use axenic::ops::{self, AdamW, Nesterov, Sgd, Statistics, room};
 use axenic::plan::Plan;
 use safetensors::{Dtype, SafeTensors};
@@ -68,6 +69,8 @@ impl Case<'_> {
         let name = match self.text("op") {
             "argmax" => "arg_max",
             "permute" => "transpose",
+            "adaptive_avg_pool2d" => "avg_pool2d",
+            "adaptive_max_pool2d" => "max_pool2d",
             other => other,
         };
         let given = self.entry["attributes"].as_object().expect("attributes");
@@ -166,6 +169,7 @@ impl Case<'_> {
                 };
                 values.iter().enumerate().map(step).collect()
             }
+            ("conv1d", &[x, ref parameters @ ..]) => Ok(vec![self.record_conv1d(x, parameters)?]),
             (_, inputs) => {
                 let (name, attributes) = self.operation();
                 let op = room(name).and_then(|room| room.build(&attributes))?;
@@ -174,6 +178,38 @@ impl Case<'_> {
                 Ok(outputs[..self.count("outputs")].to_vec())
             }
         }
+    }
+
+    /// The layer, whose parameters are declared and given the vectors' values before.
+    fn record_conv1d<'g>(
+        &self,
+        x: Tensor<'g>,
+        parameters: &[Tensor<'g>],
+    ) -> axenic::Result<Tensor<'g>> {
+        let case = self.count("case");
+        let scope = x.recorder().scope().name(format!("conv{case}"));
+        for (name, &value) in ["weight", "bias"].into_iter().zip(parameters) {
+            scope.parameter(name, value.shape(), Init::Constant(0.0))?;
+            scope.assign(name, value)?;
+        }
+        let attributes = &self.entry["attributes"];
+        let number = |key: &str| attributes[key].as_u64().map(|n| n as usize);
+        let count = |key: &str| number(key).expect("a whole number");
+        let weight = parameters[0].shape();
+        let settings = Conv1d {
+            out_channels: weight[0],
+            kernel_size: weight[2],
+            stride: count("stride"),
+            padding: number("padding").map_or(Padding::Causal, Padding::Both),
+            dilation: count("dilation"),
+            groups: count("groups"),
+            bias: if parameters.len() == 2 {
+                Bias::Yes
+            } else {
+                Bias::No
+            },
+        };
+        conv1d(&scope.shared(), x, settings)
     }
 
     fn record_steps<'g>(
@@ -266,8 +302,15 @@ impl Case<'_> {
             .iter()
             .map(|(name, _)| name.clone())
             .collect();
-        let plan = Plan::new(Arc::new(graph), executor.target()).expect("a plan");
+        let graph = Arc::new(graph);
+        let plan = Plan::new(graph.clone(), executor.target()).expect("a plan");
         let plan = executor.prepare(Arc::new(plan)).expect("it prepares");
+        for (_, leaf, spec) in graph.leaves() {
+            if let LeafKind::Parameter(_) = leaf.kind {
+                let before = Array::zeros(spec);
+                executor.write(&leaf.name, &before).expect("it is known");
+            }
+        }
         let got = executor.run(plan, &[], None).expect("it runs");
         let place = format!("{} {}", self.text("op"), self.entry["attributes"]);
         let number = self.count("case");

@@ -34,7 +34,7 @@ fn graph() -> Arc<Graph> {
         };
         let inside = block.enter();
         let y = ops::relu(y)?;
-        let (pooled, _) = ops::max_pool2d(y, [2, 2], [2, 2], [0, 0])?;
+        let (pooled, _) = ops::max_pool2d(y, ops::Pooling::sliding([2, 2], [2, 2], [0, 0]))?;
         let flat = ops::reshape(pooled, [2, 18])?;
         drop(inside);
         r.output(

@@ -1,11 +1,14 @@
-//! What convolutions, products, lookups and attention are by their algebra, on random shapes: adjoint, linear in parts,
-//! indifferent to the order of keys, and the same bits on any number of threads.
+//! What convolutions, poolings, resizing, products, lookups and attention are by their algebra, on random shapes: adjoint,
+//! linear in parts, indifferent to the order of keys, and the same bits on any number of threads.
 
 use axenic::array::{Array, Spec};
 use axenic::conformance::{Sample, audit};
 use axenic::exec::{Cpu, Executor, eval};
 use axenic::graph::{Graph, Tensor};
-use axenic::ops::{self, Attention, Conv2d, Dropout, Noise, ScoreMap, Transpose};
+use axenic::ops::{
+    self, AlignCorners, Attention, CeilMode, Conv2d, CountIncludePad, Dropout, Interpolation,
+};
+use axenic::ops::{Noise, Pooling, ScoreMap, Transpose};
 use axenic::plan::Plan;
 use axenic::rng::Stream;
 use axenic::shape::Shape;
@@ -252,6 +255,86 @@ proptest! {
             let mean: f64 = row.iter().zip(values).map(|(weight, value)| weight * value).sum();
             prop_assert!((mean - y).abs() < 1e-12 && (turned - y).abs() < 1e-12);
         }
+    }
+}
+
+prop_compose! {
+    /// Windows over images of some size: sliding, with either rounding, or adaptive.
+    fn poolings()(
+        adaptive in any::<bool>(),
+        kernel_size in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4],
+        padded in [any::<bool>(), any::<bool>()],
+        rounds_up in any::<bool>(),
+        more in [0usize..9, 0usize..9],
+    ) -> (Pooling, [usize; 2]) {
+        let padding = [0, 1].map(|axis| if padded[axis] { kernel_size[axis] / 2 } else { 0 });
+        let ceil_mode = if rounds_up { CeilMode::Yes } else { CeilMode::No };
+        let pooling = if adaptive {
+            Pooling::Adaptive { output_size: kernel_size }
+        } else {
+            Pooling::Sliding { kernel_size, stride, padding, ceil_mode }
+        };
+        let least = [0, 1].map(|axis| (kernel_size[axis] - 2 * padding[axis]).max(1));
+        (pooling, [least[0] + more[0], least[1] + more[1]])
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    /// ⟨mean(x), y⟩ = ⟨x, mean_grad(y)⟩, and a largest element is what its index says.
+    #[test]
+    fn poolings_are_adjoint((pooling, [h, w]) in poolings(), counts in any::<bool>()) {
+        let count = if counts { CountIncludePad::Yes } else { CountIncludePad::No };
+        let x = numbers([2, 3, h, w].into(), 1);
+        let [y, largest, index, x_grad] = eval(|r| {
+            let x = r.constant(x.clone());
+            let y = ops::avg_pool2d(x, pooling, count)?;
+            let (largest, index) = ops::max_pool2d(x, pooling)?;
+            Ok([y, largest, index, ops::avg_pool2d_grad(largest, pooling, count, [h, w])?])
+        }).expect("it runs");
+        let scale = 1e-12 * (1.0 + dot(&x, &x)) * 10.0;
+        prop_assert!((dot(&y, &largest) - dot(&x, &x_grad)).abs() <= scale);
+        let per_plane = largest.shape()[2] * largest.shape()[3];
+        let (values, largest, index) = (x.to_f64(), largest.to_f64(), index.to_f64());
+        for (i, largest) in largest.iter().enumerate() {
+            prop_assert_eq!(values[i / per_plane * h * w + index[i] as usize], *largest);
+        }
+        let shape = x.shape();
+        let graph = record([shape, shape], |a, b| {
+            let y = ops::avg_pool2d(ops::mul(a, b)?, pooling, count)?;
+            let (largest, index) = ops::max_pool2d(a, pooling)?;
+            let grad = ops::max_pool2d_grad(ops::mul(largest, y)?, index, pooling, [h, w])?;
+            ops::add(grad, ops::avg_pool2d_grad(y, pooling, count, [h, w])?)
+        });
+        same_bits(&graph, [&x, &numbers(shape, 2)])?;
+    }
+
+    /// ⟨resize(x), y⟩ = ⟨x, resize_grad(y)⟩, and a flat image stays flat.
+    #[test]
+    fn resizing_is_adjoint(
+        from in [1usize..14, 1usize..14],
+        to in [1usize..14, 1usize..14],
+        interpolation in prop::sample::select(vec![
+            Interpolation::Nearest,
+            Interpolation::Bilinear(AlignCorners::No),
+            Interpolation::Bilinear(AlignCorners::Yes),
+        ]),
+    ) {
+        let (x, y) = (numbers([2, 3, from[0], from[1]].into(), 1), numbers([2, 3, to[0], to[1]].into(), 2));
+        let [forward, grad, flat] = eval(|r| {
+            let (x, y) = (r.constant(x.clone()), r.constant(y.clone()));
+            let flat = ops::resize(ops::fill(r, [1, 1, from[0], from[1]], 3.0)?, to, interpolation)?;
+            Ok([ops::resize(x, to, interpolation)?, ops::resize_grad(y, from, interpolation)?, flat])
+        }).expect("it runs");
+        let scale = 1e-12 * (1.0 + dot(&x, &x) + dot(&y, &y)) * 10.0;
+        prop_assert!((dot(&forward, &y) - dot(&x, &grad)).abs() <= scale);
+        prop_assert!(flat.to_f64().iter().all(|y| (y - 3.0).abs() < 1e-14));
+        let graph = record([x.shape(), y.shape()], |x, y| {
+            ops::resize_grad(ops::mul(ops::resize(x, to, interpolation)?, y)?, from, interpolation)
+        });
+        same_bits(&graph, [&x, &y])?;
     }
 }
 

@@ -14,11 +14,9 @@ mod common;
 fn check(executor: &mut dyn Executor) {
     let graph = Graph::record(|r| {
         let x = r.input("x", Spec::real([2, 3, 9, 11]))?;
-        let (y, index) = ops::max_pool2d(x, [3, 3], [2, 1], [1, 1])?;
-        r.output(
-            "x_grad",
-            ops::max_pool2d_grad(y, index, [3, 3], [2, 1], [1, 1], [9, 11])?,
-        )
+        let windows = ops::Pooling::sliding([3, 3], [2, 1], [1, 1]);
+        let (y, index) = ops::max_pool2d(x, windows)?;
+        r.output("x_grad", ops::max_pool2d_grad(y, index, windows, [9, 11])?)
     })
     .expect("it records");
     let few: Vec<f32> = (0..2 * 3 * 9 * 11)

@@ -49,6 +49,8 @@ pub mod library {
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
     /// The rows of a tile of results, and its product with a further matrix.
     pub const TILE_CHAIN: &str = include_str!("../../shaders/lib/tile_chain.wgsl");
+    /// Where the positions of a resized image lie in the original.
+    pub const RESIZING: &str = include_str!("../../shaders/lib/resizing.wgsl");
     /// Rows along an axis, shared by as many invocations as their length is worth.
     pub const ROWS: &str = include_str!("../../shaders/lib/rows.wgsl");
     /// Two softmaxes, and by how much they differ.

@@ -5,6 +5,7 @@
 //! into the nodes it records.
 
 mod batch_norm2d;
+mod conv1d;
 mod conv2d;
 mod dropout;
 mod embedding;
@@ -13,6 +14,7 @@ mod linear;
 mod multi_head_attention;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
+pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;
 pub use embedding::embedding;

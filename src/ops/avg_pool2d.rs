@@ -1,11 +1,13 @@
 //! The mean of every window.
 //!
-//! **Definition.** y[n, c, i, j] = Σ x[n, c, h, w] over the window's elements inside the image, divided by the window's size
-//! (`count_include_pad=yes`) or by the number of those elements (`no`). The window is h in
-//! i·stride − padding .. i·stride − padding + kernel_size, w alike.
+//! **Definition.** y[n, c, i, j] = Σ x[n, c, h, w] over the window's elements inside the image, divided by the number of
+//! elements that it sees of the image and its padding (`count_include_pad=yes`) or of the image only (`no`). Windows slide,
+//! h in i·stride − padding .. i·stride − padding + kernel_size, or are adaptive, h in ⌊i·H/H'⌋ .. ⌈(i + 1)·H/H'⌉; w alike.
 //!
-//! **Shape.** x [N, C, H, W]; y [N, C, H', W'] with H' = ⌊(H + 2·padding − kernel_size) / stride⌋ + 1. The padding is at most
-//! half the window, so that no window is empty.
+//! **Shape.** x [N, C, H, W]; y [N, C, H', W']. Adaptive windows have [H', W'] as the attribute `output_size`; it is 0 for
+//! windows that slide, where H' = ⌊(H + 2·padding − kernel_size) / stride⌋ + 1, or with `ceil_mode=yes` the quotient rounded
+//! up, unless the last window would start behind the image. The padding is at most half the window, so that no window is
+//! empty.
 //!
 //! **Gradient.** Every element gets its windows' ∂L/∂y over their divisors, see `avg_pool2d_grad`.
 //!
@@ -13,8 +15,9 @@
 //!
 //! **Cost.** An addition for every element of every window.
 //!
-//! **Reference.** `torch.nn.functional.avg_pool2d`.
+//! **Reference.** `torch.nn.functional.avg_pool2d` and `adaptive_avg_pool2d`.
 
+use super::Pooling;
 use super::support::{Windows, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
@@ -35,7 +38,7 @@ static SHADER: Shader = Shader {
 /// What a window's sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CountIncludePad {
-    /// The size of the window.
+    /// The number of elements that the window sees of the image and its padding.
     Yes,
     /// The number of its elements inside the image.
     No,
@@ -54,37 +57,35 @@ impl CountIncludePad {
         }
     }
 
-    /// The divisor of a window that sees these rows and columns.
-    pub(super) fn divisor(
-        self,
-        kernel_size: [usize; 2],
-        rows: &Range<usize>,
-        columns: &Range<usize>,
-    ) -> usize {
-        match self {
-            CountIncludePad::Yes => kernel_size[0] * kernel_size[1],
-            CountIncludePad::No => rows.len() * columns.len(),
-        }
+    /// The divisors of all windows along an axis; those of both axes are multiplied.
+    pub(super) fn divisors(self, windows: &Windows, axis: usize) -> Vec<usize> {
+        let divisor = |(index, inside): (usize, Range<usize>)| match self {
+            CountIncludePad::Yes => windows.padded_length(axis, index),
+            CountIncludePad::No => inside.len(),
+        };
+        windows.all(axis).into_iter().enumerate().map(divisor).collect()
     }
 }
 
 /// The mean of every window, see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct AvgPool2d {
-    windows: Windows,
-    count_include_pad: CountIncludePad,
+    /// Where the windows lie.
+    pub pooling: Pooling,
+    /// What their sums are divided by.
+    pub count_include_pad: CountIncludePad,
 }
 
 /// The means of the windows over the images x.
 ///
 /// ```
-/// # use axenic::{eval, ops};
+/// # use axenic::{eval, ops::{self, CountIncludePad, Pooling}};
 /// let [y] = eval(|r| {
-///     let x = ops::reshape(r.constant([1.0, 2.0, 3.0, 6.0]), [1, 1, 2, 2])?;
-///     let y = ops::avg_pool2d(x, [2, 2], [2, 2], [0, 0], ops::CountIncludePad::Yes)?;
-///     Ok([ops::reshape(y, [1])?])
+///     let x = r.constant([[[[1.0, 2.0], [3.0, 6.0]]]]);
+///     let pooling = Pooling::Adaptive { output_size: [1, 1] };
+///     Ok([ops::avg_pool2d(x, pooling, CountIncludePad::Yes)?])
 /// })?;
-/// assert_eq!(y, [3.0].into());
+/// assert_eq!(y, [[[[3.0]]]].into());
 /// # axenic::Result::Ok(())
 /// ```
 ///
@@ -93,21 +94,24 @@ pub struct AvgPool2d {
 #[track_caller]
 pub fn avg_pool2d<'g>(
     x: Tensor<'g>,
-    kernel_size: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
+    pooling: Pooling,
     count_include_pad: CountIncludePad,
 ) -> Result<Tensor<'g>> {
-    let windows = Windows {
-        kernel_size,
-        stride,
-        padding,
-    };
     let op = AvgPool2d {
-        windows,
+        pooling,
         count_include_pad,
     };
     x.recorder().apply_one(op, &[x])
+}
+
+impl AvgPool2d {
+    /// The windows, where the shape rule has accepted them, and their divisors along each axis.
+    fn windows(&self, inputs: &[View<impl Real>]) -> (Windows, [Vec<usize>; 2]) {
+        let windows = Windows::over(Self::NAME, &self.pooling, inputs[0].shape);
+        let (windows, _) = windows.unwrap_or_else(|e| unreachable!("{e}"));
+        let divisors = [0, 1].map(|axis| self.count_include_pad.divisors(&windows, axis));
+        (windows, divisors)
+    }
 }
 
 impl Op for AvgPool2d {
@@ -115,7 +119,7 @@ impl Op for AvgPool2d {
     const INPUTS: &'static [&'static str] = &["x"];
 
     fn attributes(&self) -> Attributes {
-        self.windows
+        self.pooling
             .attributes()
             .with("count_include_pad", self.count_include_pad.word())
     }
@@ -123,7 +127,7 @@ impl Op for AvgPool2d {
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let choices = &CountIncludePad::WORDS;
         Ok(Self {
-            windows: Windows::from_attributes(attributes)?,
+            pooling: Pooling::from_attributes(attributes)?,
             count_include_pad: attributes.choice(
                 "count_include_pad",
                 CountIncludePad::Yes,
@@ -134,7 +138,8 @@ impl Op for AvgPool2d {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_reals(Self::NAME, inputs)?;
-        Ok(vec![Spec::real(self.windows.outputs(Self::NAME, x)?)])
+        let (_, y) = Windows::over(Self::NAME, &self.pooling, x)?;
+        Ok(vec![Spec::real(y)])
     }
 
     fn vjp<'g>(
@@ -143,35 +148,27 @@ impl Op for AvgPool2d {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let x = call.inputs[0].shape();
-        let Windows {
-            kernel_size,
-            stride,
-            padding,
-        } = self.windows;
-        let count = self.count_include_pad;
-        let back =
-            |grad| super::avg_pool2d_grad(grad, kernel_size, stride, padding, count, [x[2], x[3]]);
+        let (pooling, count) = (self.pooling, self.count_include_pad);
+        let back = |grad| super::avg_pool2d_grad(grad, pooling, count, [x[2], x[3]]);
         Ok(vec![output_grads[0].map(back).transpose()?])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (x, image) = (inputs[0].real(), inputs[0].shape);
         let result = outputs[0].shape;
+        let (windows, divisors) = self.windows(inputs);
         for (y, i) in outputs[0].real().iter_mut().zip(range) {
             let [i, column] = [i / result[3], i % result[3]];
             let [plane, row] = [i / result[2], i % result[2]];
-            let rows = self.windows.inside(0, row, image[2]);
-            let columns = self.windows.inside(1, column, image[3]);
-            let kernel_size = self.windows.kernel_size;
-            let divisor = self.count_include_pad.divisor(kernel_size, &rows, &columns);
-            let mut sum = R::sum(self.windows.area());
-            for h in rows {
+            let columns = windows.inside(1, column);
+            let mut sum = R::sum(windows.area());
+            for h in windows.inside(0, row) {
                 let start = (plane * image[2] + h) * image[3];
                 x[start + columns.start..start + columns.end]
                     .iter()
                     .for_each(|&x| sum.add(x));
             }
-            *y = sum.total() / R::count(divisor);
+            *y = sum.total() / R::count(divisors[0][row] * divisors[1][column]);
         }
     }
 
@@ -184,68 +181,52 @@ impl Op for AvgPool2d {
         workers: &Workers,
     ) {
         let (x, image, result) = (inputs[0].real(), inputs[0].shape, outputs[0].shape);
-        let ([height, width], windows) = ([image[2], image[3]], self.windows);
+        let [height, width] = [image[2], image[3]];
+        let (windows, divisors) = self.windows(inputs);
+        let (rows, columns) = (windows.all(0), windows.all(1));
         let run = Windows::planes_per_task(height * width);
         let length = run * result[2] * result[3];
         workers.each_chunk(outputs[0].real(), length, |task, y| {
             let mut sums = vec![0.0; width];
             for (i, y) in y.chunks_mut(result[3]).enumerate() {
                 let plane = &x[(task * run + i / result[2]) * height * width..][..height * width];
-                let rows = windows.inside(0, i % result[2], height);
+                let (rows, divisor) = (&rows[i % result[2]], divisors[0][i % result[2]]);
                 sums.fill(0.0);
                 for row in plane[rows.start * width..rows.end * width].chunks(width) {
                     sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
                 }
-                for (j, y) in y.iter_mut().enumerate() {
-                    let columns = windows.inside(1, j, width);
-                    let kernel_size = windows.kernel_size;
-                    let divisor = self.count_include_pad.divisor(kernel_size, &rows, &columns);
-                    *y = sums[columns].iter().sum::<f32>() / divisor as f32;
+                let columns = columns.iter().zip(&divisors[1]);
+                for (y, (columns, along)) in y.iter_mut().zip(columns) {
+                    *y = sums[columns.clone()].iter().sum::<f32>() / (divisor * along) as f32;
                 }
             }
         });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
-        let result = self.outputs(inputs)?[0].shape;
+        let (windows, result) = Windows::over(Self::NAME, &self.pooling, inputs[0].shape)?;
         let bindings = [Binding::Input(0), Binding::Output(0)];
         let launch = Launch::new(&SHADER, bindings);
         let count_padding = u8::from(self.count_include_pad == CountIncludePad::Yes);
         let launch = launch.constant("COUNT_PADDING", f64::from(count_padding));
-        Ok(vec![self.windows.words(
-            launch,
-            inputs[0].shape,
-            result,
-            result.elements(),
-        )])
+        Ok(vec![windows.words(launch, result.elements())])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        let windows: usize = outputs.iter().map(|y| y.shape.elements()).sum();
-        Cost::new(windows * self.windows.area(), inputs, &outputs)
+        let windows = Windows::over(Self::NAME, &self.pooling, inputs[0].shape);
+        let added = windows.map_or(0, |(windows, y)| y.elements() * windows.area());
+        Cost::new(added, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
-        use CountIncludePad::{No, Yes};
-        let of =
-            |about, count_include_pad, ([kernel_size, stride, padding], shape): shapes::Sliding| {
-                let windows = Windows {
-                    kernel_size,
-                    stride,
-                    padding,
-                };
-                let op = Self {
-                    windows,
-                    count_include_pad,
-                };
-                Case::new(about, op, vec![normal(shape, 1)])
+        let of = |(about, pooling, count_include_pad, image): shapes::Averaging| {
+            let op = Self {
+                pooling,
+                count_include_pad,
             };
-        let mut cases: Vec<_> = shapes::windows()
-            .map(|(about, sliding)| of(about, Yes, sliding))
-            .collect();
-        let padded = shapes::windows().filter(|(_, ([_, _, padding], _))| *padding != [0, 0]);
-        cases.extend(padded.map(|(about, sliding)| of(about, No, sliding)));
-        cases
+            Case::new(about, op, vec![normal(image, 1)])
+        };
+        shapes::averaging().map(of).collect()
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.ops.aten.avg_pool2d_backward`.
 
-use super::CountIncludePad;
+use super::{CountIncludePad, Pooling};
 use super::support::{Windows, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
@@ -22,6 +22,7 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
+use crate::shape::Shape;
 use crate::workers::Workers;
 use std::ops::Range;
 
@@ -34,22 +35,24 @@ static SHADER: Shader = Shader {
 /// The gradient of [`AvgPool2d`](super::AvgPool2d), see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct AvgPool2dGrad {
-    windows: Windows,
-    count_include_pad: CountIncludePad,
-    input_size: [usize; 2],
+    /// Where the windows lie.
+    pub pooling: Pooling,
+    /// What their sums were divided by.
+    pub count_include_pad: CountIncludePad,
+    /// Height and width of x.
+    pub input_size: [usize; 2],
 }
 
 /// `output_grad` sent back in equal shares to what the windows saw of an image of `input_size` (height, width).
 ///
 /// ```
-/// # use axenic::{eval, ops};
+/// # use axenic::{eval, ops::{self, CountIncludePad, Pooling}};
 /// let [x_grad] = eval(|r| {
-///     let output_grad = ops::reshape(r.constant([8.0]), [1, 1, 1, 1])?;
-///     let count = ops::CountIncludePad::Yes;
-///     let x_grad = ops::avg_pool2d_grad(output_grad, [2, 2], [2, 2], [0, 0], count, [2, 2])?;
-///     Ok([ops::reshape(x_grad, [4])?])
+///     let pooling = Pooling::sliding([2, 2], [2, 2], [0, 0]);
+///     let grad = r.constant([[[[8.0]]]]);
+///     Ok([ops::avg_pool2d_grad(grad, pooling, CountIncludePad::Yes, [2, 2])?])
 /// })?;
-/// assert_eq!(x_grad, [2.0, 2.0, 2.0, 2.0].into());
+/// assert_eq!(x_grad, [[[[2.0, 2.0], [2.0, 2.0]]]].into());
 /// # axenic::Result::Ok(())
 /// ```
 ///
@@ -58,23 +61,30 @@ pub struct AvgPool2dGrad {
 #[track_caller]
 pub fn avg_pool2d_grad<'g>(
     output_grad: Tensor<'g>,
-    kernel_size: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
+    pooling: Pooling,
     count_include_pad: CountIncludePad,
     input_size: [usize; 2],
 ) -> Result<Tensor<'g>> {
-    let windows = Windows {
-        kernel_size,
-        stride,
-        padding,
-    };
     let op = AvgPool2dGrad {
-        windows,
+        pooling,
         count_include_pad,
         input_size,
     };
     output_grad.recorder().apply_one(op, &[output_grad])
+}
+
+impl AvgPool2dGrad {
+    fn over(&self, output_grad: Shape) -> Result<(Windows, Shape)> {
+        Windows::under(Self::NAME, &self.pooling, output_grad, self.input_size)
+    }
+
+    /// The windows, where the shape rule has accepted them, and their divisors along each axis.
+    fn windows(&self, inputs: &[View<impl Real>]) -> (Windows, [Vec<usize>; 2]) {
+        let windows = self.over(inputs[0].shape);
+        let (windows, _) = windows.unwrap_or_else(|e| unreachable!("{e}"));
+        let divisors = [0, 1].map(|axis| self.count_include_pad.divisors(&windows, axis));
+        (windows, divisors)
+    }
 }
 
 impl Op for AvgPool2dGrad {
@@ -82,7 +92,7 @@ impl Op for AvgPool2dGrad {
     const INPUTS: &'static [&'static str] = &["output_grad"];
 
     fn attributes(&self) -> Attributes {
-        self.windows
+        self.pooling
             .attributes()
             .with("count_include_pad", self.count_include_pad.word())
             .with("input_size", &self.input_size[..])
@@ -91,7 +101,7 @@ impl Op for AvgPool2dGrad {
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let choices = &CountIncludePad::WORDS;
         Ok(Self {
-            windows: Windows::from_attributes(attributes)?,
+            pooling: Pooling::from_attributes(attributes)?,
             count_include_pad: attributes.choice(
                 "count_include_pad",
                 CountIncludePad::Yes,
@@ -103,9 +113,7 @@ impl Op for AvgPool2dGrad {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [output_grad] = expect_reals(Self::NAME, inputs)?;
-        let image = self
-            .windows
-            .image(Self::NAME, output_grad, self.input_size)?;
+        let (_, image) = self.over(output_grad)?;
         Ok(vec![Spec::real(image)])
     }
 
@@ -114,27 +122,22 @@ impl Op for AvgPool2dGrad {
         _call: &Call<'g>,
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
-        let Windows {
-            kernel_size,
-            stride,
-            padding,
-        } = self.windows;
-        let count = self.count_include_pad;
-        let back = |grad| super::avg_pool2d(grad, kernel_size, stride, padding, count);
+        let back = |grad| super::avg_pool2d(grad, self.pooling, self.count_include_pad);
         Ok(vec![output_grads[0].map(back).transpose()?])
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (output_grad, result) = (inputs[0].real(), inputs[0].shape);
         let [height, width] = self.input_size;
+        let (windows, divisors) = self.windows(inputs);
         for (x_grad, i) in outputs[0].real().iter_mut().zip(range) {
             let (plane, h, w) = (i / width / height, i / width % height, i % width);
             // The fast version adds along the width first: one addition more.
-            let mut sum = R::sum(self.windows.overlap() + 1);
-            for row in self.windows.covering(0, h, result[2]) {
-                for column in self.windows.covering(1, w, result[3]) {
+            let mut sum = R::sum(windows.overlap() + 1);
+            for row in windows.covering(0, h) {
+                for column in windows.covering(1, w) {
                     let grad = output_grad[(plane * result[2] + row) * result[3] + column];
-                    sum.add(grad / R::count(self.divisor(row, column)));
+                    sum.add(grad / R::count(divisors[0][row] * divisors[1][column]));
                 }
             }
             *x_grad = sum.total();
@@ -151,21 +154,22 @@ impl Op for AvgPool2dGrad {
     ) {
         let (output_grad, result) = (inputs[0].real(), inputs[0].shape);
         let [height, width] = self.input_size;
+        let (windows, divisors) = self.windows(inputs);
+        let (rows, columns) = (windows.all(0), windows.all(1));
         let run = Windows::planes_per_task(height * width);
         workers.each_chunk(outputs[0].real(), run * height * width, |task, x_grad| {
             let mut spread = vec![0.0; width];
             x_grad.fill(0.0);
             for (plane, x_grad) in x_grad.chunks_mut(height * width).enumerate() {
-                for row in 0..result[2] {
+                for (row, rows) in rows.iter().enumerate() {
                     let start = ((task * run + plane) * result[2] + row) * result[3];
                     spread.fill(0.0);
-                    for (column, grad) in output_grad[start..start + result[3]].iter().enumerate() {
-                        let share = grad / self.divisor(row, column) as f32;
-                        spread[self.windows.inside(1, column, width)]
-                            .iter_mut()
-                            .for_each(|sum| *sum += share);
+                    let grads = output_grad[start..start + result[3]].iter();
+                    for (grad, (columns, along)) in grads.zip(columns.iter().zip(&divisors[1])) {
+                        let share = grad / (divisors[0][row] * along) as f32;
+                        let seen = spread[columns.clone()].iter_mut();
+                        seen.for_each(|sum| *sum += share);
                     }
-                    let rows = self.windows.inside(0, row, height);
                     for x_grad in x_grad[rows.start * width..rows.end * width].chunks_mut(width) {
                         x_grad
                             .iter_mut()
@@ -178,58 +182,32 @@ impl Op for AvgPool2dGrad {
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
-        let image = self.outputs(inputs)?[0].shape;
+        let (windows, image) = self.over(inputs[0].shape)?;
         let bindings = [Binding::Input(0), Binding::Output(0)];
         let launch = Launch::new(&SHADER, bindings);
         let count_padding = u8::from(self.count_include_pad == CountIncludePad::Yes);
         let launch = launch.constant("COUNT_PADDING", f64::from(count_padding));
-        Ok(vec![self.windows.words(
-            launch,
-            image,
-            inputs[0].shape,
-            image.elements(),
-        )])
+        Ok(vec![windows.words(launch, image.elements())])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        let windows = inputs[0].shape.elements();
-        Cost::new(windows * (self.windows.area() + 1), inputs, &outputs)
+        let windows = self.over(inputs[0].shape);
+        let shares = windows.map_or(0, |(windows, _)| windows.area() + 1);
+        Cost::new(inputs[0].shape.elements() * shares, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
-        use CountIncludePad::{No, Yes};
-        let of =
-            |about, count_include_pad, ([kernel_size, stride, padding], image): shapes::Sliding| {
-                let windows = Windows {
-                    kernel_size,
-                    stride,
-                    padding,
-                };
-                let op = Self {
-                    windows,
-                    count_include_pad,
-                    input_size: [image[2], image[3]],
-                };
-                let result = windows
-                    .outputs(Self::NAME, image.into())
-                    .unwrap_or_else(|e| unreachable!("{e}"));
-                Case::new(about, op, vec![normal(result, 1)])
+        let of = |(about, pooling, count_include_pad, image): shapes::Averaging| {
+            let op = Self {
+                pooling,
+                count_include_pad,
+                input_size: [image[2], image[3]],
             };
-        let mut cases: Vec<_> = shapes::windows()
-            .map(|(about, sliding)| of(about, Yes, sliding))
-            .collect();
-        let padded = shapes::windows().filter(|(_, ([_, _, padding], _))| *padding != [0, 0]);
-        cases.extend(padded.map(|(about, sliding)| of(about, No, sliding)));
-        cases
-    }
-}
-
-impl AvgPool2dGrad {
-    fn divisor(&self, row: usize, column: usize) -> usize {
-        let rows = self.windows.inside(0, row, self.input_size[0]);
-        let columns = self.windows.inside(1, column, self.input_size[1]);
-        self.count_include_pad
-            .divisor(self.windows.kernel_size, &rows, &columns)
+            let result = Windows::over(Self::NAME, &pooling, image.into());
+            let (_, result) = result.unwrap_or_else(|e| unreachable!("{e}"));
+            Case::new(about, op, vec![normal(result, 1)])
+        };
+        shapes::averaging().map(of).collect()
     }
 }

@@ -1,11 +1,13 @@
 //! The largest element of every window.
 //!
-//! **Definition.** y[n, c, i, j] = max of x[n, c, h, w] over the window's elements inside the image: h in
-//! i·stride − padding .. i·stride − padding + kernel_size, w alike. index is where it was found, h·W + w; on ties the
-//! first in row-major order.
+//! **Definition.** y[n, c, i, j] = max of x[n, c, h, w] over the window's elements inside the image. Windows slide, h in
+//! i·stride − padding .. i·stride − padding + kernel_size, or are adaptive, h in ⌊i·H/H'⌋ .. ⌈(i + 1)·H/H'⌉; w alike. index is
+//! where it was found, h·W + w; on ties the first in row-major order.
 //!
-//! **Shape.** x [N, C, H, W]; y and index (u32) [N, C, H', W'] with H' = ⌊(H + 2·padding − kernel_size) / stride⌋ + 1. The
-//! padding is at most half the window, so that no window is empty.
+//! **Shape.** x [N, C, H, W]; y and index (u32) [N, C, H', W']. Adaptive windows have [H', W'] as the attribute `output_size`;
+//! it is 0 for windows that slide, where H' = ⌊(H + 2·padding − kernel_size) / stride⌋ + 1, or with `ceil_mode=yes` the
+//! quotient rounded up, unless the last window would start behind the image. The padding is at most half the window, so that
+//! no window is empty.
 //!
 //! **Gradient.** ∂L/∂x gets ∂L/∂y where the element was chosen, see `max_pool2d_grad`.
 //!
@@ -13,17 +15,16 @@
 //!
 //! **Cost.** A comparison for every element of every window.
 //!
-//! **Reference.** `torch.nn.functional.max_pool2d` with `return_indices=True`.
+//! **Reference.** `torch.nn.functional.max_pool2d` and `adaptive_max_pool2d` with `return_indices=True`.
 
-use super::support::{Windows, array, normal};
+use super::support::{Windows, array, normal, shapes};
 use crate::array::Spec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
     expect_reals, library,
 };
 use crate::real::Real;
-use crate::shape::Shape;
 use crate::workers::Workers;
 use std::ops::Range;
 
@@ -33,19 +34,107 @@ static SHADER: Shader = Shader {
     uses: &[library::STORE, library::INDEX, library::WINDOWS],
 };
 
+/// Where windows lie over images. Pairs are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    /// Windows of one size at equal distances.
+    Sliding {
+        /// Rows and columns of a window.
+        kernel_size: [usize; 2],
+        /// Rows and columns from one window to the next.
+        stride: [usize; 2],
+        /// Rows and columns around the image that windows reach, at most half of a window.
+        padding: [usize; 2],
+        /// What becomes of a rest.
+        ceil_mode: CeilMode,
+    },
+    /// A number of windows that share out the image as equally as can be, and overlap where they must.
+    Adaptive {
+        /// Windows along the height and the width.
+        output_size: [usize; 2],
+    },
+}
+
+/// What becomes of the rows and columns that are too few for one window more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CeilMode {
+    /// No window sees them.
+    No,
+    /// The window sees them, if it does not start behind the image.
+    Yes,
+}
+
+impl Pooling {
+    /// Sliding windows that lie inside the padded image.
+    pub fn sliding(kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Pooling::Sliding {
+            kernel_size,
+            stride,
+            padding,
+            ceil_mode: CeilMode::No,
+        }
+    }
+
+    /// As attributes.
+    pub(super) fn attributes(&self) -> Attributes {
+        match self {
+            Pooling::Sliding {
+                kernel_size,
+                stride,
+                padding,
+                ceil_mode,
+            } => {
+                let rounds_up = *ceil_mode == CeilMode::Yes;
+                Attributes::none()
+                    .with("kernel_size", &kernel_size[..])
+                    .with("stride", &stride[..])
+                    .with("padding", &padding[..])
+                    .with("ceil_mode", if rounds_up { "yes" } else { "no" })
+            }
+            Pooling::Adaptive { output_size } => {
+                Attributes::none().with("output_size", &output_size[..])
+            }
+        }
+    }
+
+    /// From attributes: 2 × 2 without padding by default, and the stride is the window's size.
+    pub(super) fn from_attributes(attributes: &Attributes) -> Result<Self> {
+        let kernel_size = attributes.pair("kernel_size", [2, 2])?;
+        let choices = [("no", CeilMode::No), ("yes", CeilMode::Yes)];
+        let sliding = Pooling::Sliding {
+            kernel_size,
+            stride: attributes.pair("stride", kernel_size)?,
+            padding: attributes.pair("padding", [0, 0])?,
+            ceil_mode: attributes.choice("ceil_mode", CeilMode::No, &choices)?,
+        };
+        let output_size = attributes.pair("output_size", [0, 0])?;
+        if output_size == [0, 0] {
+            return Ok(sliding);
+        }
+        let own = ["kernel_size", "stride", "padding", "ceil_mode"];
+        match own.iter().find(|name| attributes.get(name).is_some()) {
+            Some(name) => Err(Error::input(format!(
+                "windows have {name}, or follow from output_size, not both"
+            ))),
+            None => Ok(Pooling::Adaptive { output_size }),
+        }
+    }
+}
+
 /// The largest element of every window, see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {
-    windows: Windows,
+    /// Where the windows lie.
+    pub pooling: Pooling,
 }
 
 /// The largest elements of the windows over the images x, and their positions h·W + w.
 ///
 /// ```
-/// # use axenic::{eval, ops};
+/// # use axenic::{eval, ops::{self, Pooling}};
 /// let [y, index] = eval(|r| {
-///     let x = ops::reshape(r.constant([1.0, 7.0, 2.0, 7.0]), [1, 1, 2, 2])?;
-///     let (y, index) = ops::max_pool2d(x, [2, 2], [2, 2], [0, 0])?;
+///     let x = r.constant([[[[1.0, 7.0], [2.0, 7.0]]]]);
+///     let (y, index) = ops::max_pool2d(x, Pooling::sliding([2, 2], [2, 2], [0, 0]))?;
 ///     Ok([ops::reshape(y, [1])?, ops::reshape(index, [1])?])
 /// })?;
 /// assert_eq!((y, index), ([7.0].into(), [1u32].into()));
@@ -55,19 +144,17 @@ pub struct MaxPool2d {
 /// # Errors
 /// x is not [N, C, H, W], or the windows do not fit.
 #[track_caller]
-pub fn max_pool2d<'g>(
-    x: Tensor<'g>,
-    kernel_size: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Result<(Tensor<'g>, Tensor<'g>)> {
-    let windows = Windows {
-        kernel_size,
-        stride,
-        padding,
-    };
-    let outputs = x.recorder().apply(MaxPool2d { windows }, &[x])?;
+pub fn max_pool2d<'g>(x: Tensor<'g>, pooling: Pooling) -> Result<(Tensor<'g>, Tensor<'g>)> {
+    let outputs = x.recorder().apply(MaxPool2d { pooling }, &[x])?;
     Ok((outputs[0], outputs[1]))
+}
+
+impl MaxPool2d {
+    /// The windows, where the shape rule has accepted them.
+    fn windows(&self, inputs: &[View<impl Real>]) -> Windows {
+        let windows = Windows::over(Self::NAME, &self.pooling, inputs[0].shape);
+        windows.unwrap_or_else(|e| unreachable!("{e}")).0
+    }
 }
 
 impl Op for MaxPool2d {
@@ -75,17 +162,17 @@ impl Op for MaxPool2d {
     const INPUTS: &'static [&'static str] = &["x"];
 
     fn attributes(&self) -> Attributes {
-        self.windows.attributes()
+        self.pooling.attributes()
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        let windows = Windows::from_attributes(attributes)?;
-        Ok(Self { windows })
+        let pooling = Pooling::from_attributes(attributes)?;
+        Ok(Self { pooling })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [x] = expect_reals(Self::NAME, inputs)?;
-        let shape = self.windows.outputs(Self::NAME, x)?;
+        let (_, shape) = Windows::over(Self::NAME, &self.pooling, x)?;
         Ok(vec![Spec::real(shape), Spec::index(shape)])
     }
 
@@ -95,15 +182,8 @@ impl Op for MaxPool2d {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let x = call.inputs[0].shape();
-        let Windows {
-            kernel_size,
-            stride,
-            padding,
-        } = self.windows;
-        let back = |grad| {
-            let index = call.outputs[1];
-            super::max_pool2d_grad(grad, index, kernel_size, stride, padding, [x[2], x[3]])
-        };
+        let back =
+            |grad| super::max_pool2d_grad(grad, call.outputs[1], self.pooling, [x[2], x[3]]);
         Ok(vec![output_grads[0].map(back).transpose()?])
     }
 
@@ -112,7 +192,7 @@ impl Op for MaxPool2d {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let (x, image) = (inputs[0].real(), inputs[0].shape);
+        let (x, image, windows) = (inputs[0].real(), inputs[0].shape, self.windows(inputs));
         let [y, index] = outputs else {
             unreachable!("there are two outputs")
         };
@@ -121,8 +201,8 @@ impl Op for MaxPool2d {
             let [i, column] = [i / result[3], i % result[3]];
             let [plane, row] = [i / result[2], i % result[2]];
             let x = &x[plane * image[2] * image[3]..];
-            let rows = self.windows.inside(0, row, image[2]);
-            let columns = self.windows.inside(1, column, image[3]);
+            let rows = windows.inside(0, row);
+            let columns = windows.inside(1, column);
             let mut best = rows.start * image[3] + columns.start;
             for h in rows {
                 for at in h * image[3] + columns.start..h * image[3] + columns.end {
@@ -148,111 +228,49 @@ impl Op for MaxPool2d {
         };
         let (plane, result) = (image[2] * image[3], y.shape[2] * y.shape[3]);
         let run = Windows::planes_per_task(plane);
+        let windows = self.windows(inputs);
+        let (rows, columns) = (windows.all(0), windows.all(1));
         let tasks = y
             .real()
             .chunks_mut(run * result)
             .zip(index.index().chunks_mut(run * result));
         workers.each(x.chunks(run * plane).zip(tasks), |(x, (y, index))| {
-            let mut columns = Columns::new(image[3]);
+            let mut largest = Columns::new(image[3]);
             let planes = x.chunks(plane).zip(y.chunks_mut(result));
             for ((x, y), index) in planes.zip(index.chunks_mut(result)) {
-                columns.pool(&self.windows, x, y, index);
+                largest.pool([&rows, &columns], x, y, index);
             }
         });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
-        let result = self.outputs(inputs)?[0].shape;
+        let (windows, result) = Windows::over(Self::NAME, &self.pooling, inputs[0].shape)?;
         let bindings = [Binding::Input(0), Binding::Output(0), Binding::Output(1)];
         let launch = Launch::new(&SHADER, bindings);
-        Ok(vec![self.windows.words(
-            launch,
-            inputs[0].shape,
-            result,
-            result.elements(),
-        )])
+        Ok(vec![windows.words(launch, result.elements())])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        let windows: usize = outputs.iter().take(1).map(|y| y.shape.elements()).sum();
-        Cost::new(windows * self.windows.area(), inputs, &outputs)
+        let windows = Windows::over(Self::NAME, &self.pooling, inputs[0].shape);
+        let compared = windows.map_or(0, |(windows, y)| y.elements() * windows.area());
+        Cost::new(compared, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, kernel_size, stride, padding, shape: Shape| {
-            let windows = Windows {
-                kernel_size,
-                stride,
-                padding,
-            };
-            Case::new(about, Self { windows }, vec![normal(shape, 1)])
+        let of = |(about, pooling, image): (_, _, [usize; 4])| {
+            Case::new(about, Self { pooling }, vec![normal(image, 1)])
         };
-        let mut ties = of(
+        let few = (0..112).map(|i| (i * i % 3) as f32).collect::<Vec<_>>();
+        let ties = Case::new(
             "ties go to the first",
-            [3, 3],
-            [2, 1],
-            [1, 1],
-            [1, 2, 7, 8].into(),
+            Self {
+                pooling: Pooling::sliding([3, 3], [2, 1], [1, 1]),
+            },
+            vec![array([1, 2, 7, 8].into(), few)],
         );
-        ties.inputs = vec![array(
-            [1, 2, 7, 8].into(),
-            (0..112).map(|i| (i * i % 3) as f32).collect::<Vec<_>>(),
-        )];
         let ties = ties.without_differences();
-        vec![
-            of("a stem", [3, 3], [2, 2], [1, 1], [2, 3, 12, 13].into()),
-            of("halves", [2, 2], [2, 2], [0, 0], [1, 5, 6, 8].into()),
-            of(
-                "an uncovered rest",
-                [2, 2],
-                [2, 2],
-                [0, 0],
-                [1, 2, 7, 9].into(),
-            ),
-            of("overlap", [3, 3], [1, 1], [1, 1], [2, 1, 5, 7].into()),
-            of("gaps", [2, 3], [3, 4], [1, 0], [1, 2, 11, 13].into()),
-            of("rows only", [1, 4], [1, 2], [0, 2], [1, 3, 4, 10].into()),
-            of(
-                "the whole image",
-                [5, 7],
-                [1, 1],
-                [0, 0],
-                [2, 3, 5, 7].into(),
-            ),
-            of(
-                "more window than image",
-                [4, 4],
-                [2, 2],
-                [2, 2],
-                [1, 2, 1, 1].into(),
-            ),
-            of("nothing", [2, 2], [2, 2], [0, 0], [0, 3, 4, 4].into()),
-            of(
-                "one more than a workgroup",
-                [1, 1],
-                [1, 1],
-                [0, 0],
-                [1, 1, 1, 257].into(),
-            ),
-            of("columns only", [5, 1], [2, 1], [1, 0], [1, 2, 9, 3].into()),
-            of(
-                "every pair unequal",
-                [5, 3],
-                [2, 1],
-                [2, 1],
-                [1, 3, 31, 17].into(),
-            ),
-            of("no channel", [2, 2], [2, 2], [0, 0], [2, 0, 4, 4].into()),
-            of(
-                "more than a worker's piece",
-                [3, 2],
-                [2, 3],
-                [0, 1],
-                [2, 17, 43, 47].into(),
-            ),
-            ties,
-        ]
+        shapes::windows().map(of).chain([ties]).collect()
     }
 }
 
@@ -271,17 +289,20 @@ impl Columns {
     }
 
     /// Pools one plane: along the height for all columns at once, then along the width.
-    fn pool(&mut self, windows: &Windows, x: &[f32], y: &mut [f32], index: &mut [u32]) {
+    fn pool(
+        &mut self,
+        [rows, columns]: [&[Range<usize>]; 2],
+        x: &[f32],
+        y: &mut [f32],
+        index: &mut [u32],
+    ) {
         let width = self.best.len();
-        let height = x.len() / width;
-        let result_width = windows.along(1, width);
         let results = y
-            .chunks_mut(result_width)
-            .zip(index.chunks_mut(result_width));
-        for (i, (y, index)) in results.enumerate() {
-            self.reduce_rows(x, windows.inside(0, i, height));
-            for (j, (y, index)) in y.iter_mut().zip(index).enumerate() {
-                let columns = windows.inside(1, j, width);
+            .chunks_mut(columns.len())
+            .zip(index.chunks_mut(columns.len()));
+        for (rows, (y, index)) in rows.iter().zip(results) {
+            self.reduce_rows(x, rows.clone());
+            for (columns, (y, index)) in columns.iter().zip(y.iter_mut().zip(index)) {
                 let best = columns.clone().fold(columns.start, |best, column| {
                     if self.is_before(column, best) {
                         column
@@ -320,16 +341,13 @@ impl Columns {
 mod tests {
     use super::*;
     use crate::graph::{Slice, SliceMut};
+    use crate::shape::Shape;
 
     /// Ties go to the first position, and NaN is largest, for the definition as for the fast version.
     #[test]
     fn ties_and_nan() {
         let op = MaxPool2d {
-            windows: Windows {
-                kernel_size: [3, 3],
-                stride: [1, 2],
-                padding: [1, 1],
-            },
+            pooling: Pooling::sliding([3, 3], [1, 2], [1, 1]),
         };
         let mut x: Vec<f32> = (0..2 * 6 * 9).map(|i| ((i * 7) % 3) as f32).collect();
         [13, 14, 40, 77].iter().for_each(|&i| x[i] = f32::NAN);
@@ -338,7 +356,8 @@ mod tests {
             shape: image,
             slice: Slice::Real(&x[..]),
         }];
-        let shape = op.windows.outputs("max_pool2d", image).expect("it fits");
+        let windows = Windows::over("max_pool2d", &op.pooling, image);
+        let (windows, shape) = windows.expect("it fits");
         let n = shape.elements();
         let (mut y, mut index) = ([vec![0.0; n], vec![0.0; n]], [vec![0; n], vec![0; n]]);
         for fast in [false, true] {
@@ -362,10 +381,9 @@ mod tests {
                 let [x, best] = [plane[other], plane[at as usize]];
                 x > best || x.is_nan() && !best.is_nan()
             };
-            let seen = op
-                .windows
-                .inside(0, row, 6)
-                .flat_map(|h| op.windows.inside(1, column, 9).map(move |w| h * 9 + w));
+            let seen = windows
+                .inside(0, row)
+                .flat_map(|h| windows.inside(1, column).map(move |w| h * 9 + w));
             let equal = |&other: &usize| {
                 let [x, best] = [plane[other], plane[at as usize]];
                 x == best || x.is_nan() && best.is_nan()

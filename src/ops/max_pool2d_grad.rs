@@ -15,6 +15,7 @@
 //!
 //! **Reference.** `torch.ops.aten.max_pool2d_with_indices_backward`.
 
+use super::Pooling;
 use super::support::{Windows, array, expect_same, normal, shapes};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
@@ -37,21 +38,23 @@ static SHADER: Shader = Shader {
 /// The gradient of [`MaxPool2d`](super::MaxPool2d), see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct MaxPool2dGrad {
-    windows: Windows,
-    input_size: [usize; 2],
+    /// Where the windows lie.
+    pub pooling: Pooling,
+    /// Height and width of x.
+    pub input_size: [usize; 2],
 }
 
 /// `output_grad` sent back to the chosen positions of an image of `input_size` (height, width).
 ///
 /// ```
-/// # use axenic::{eval, ops};
+/// # use axenic::{eval, ops::{self, Pooling}};
 /// let [x_grad] = eval(|r| {
-///     let output_grad = ops::reshape(r.constant([5.0]), [1, 1, 1, 1])?;
-///     let index = ops::reshape(r.constant([2u32]), [1, 1, 1, 1])?;
-///     let x_grad = ops::max_pool2d_grad(output_grad, index, [2, 2], [2, 2], [0, 0], [2, 2])?;
-///     Ok([ops::reshape(x_grad, [4])?])
+///     let (grad, index) = (r.constant([[[[5.0]]]]), r.constant([2u32]));
+///     let index = ops::reshape(index, [1, 1, 1, 1])?;
+///     let pooling = Pooling::sliding([2, 2], [2, 2], [0, 0]);
+///     Ok([ops::max_pool2d_grad(grad, index, pooling, [2, 2])?])
 /// })?;
-/// assert_eq!(x_grad, [0.0, 0.0, 5.0, 0.0].into());
+/// assert_eq!(x_grad, [[[[0.0, 0.0], [5.0, 0.0]]]].into());
 /// # axenic::Result::Ok(())
 /// ```
 ///
@@ -61,21 +64,20 @@ pub struct MaxPool2dGrad {
 pub fn max_pool2d_grad<'g>(
     output_grad: Tensor<'g>,
     index: Tensor<'g>,
-    kernel_size: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
+    pooling: Pooling,
     input_size: [usize; 2],
 ) -> Result<Tensor<'g>> {
-    let windows = Windows {
-        kernel_size,
-        stride,
-        padding,
-    };
     let op = MaxPool2dGrad {
-        windows,
+        pooling,
         input_size,
     };
     output_grad.recorder().apply_one(op, &[output_grad, index])
+}
+
+impl MaxPool2dGrad {
+    fn windows(&self, output_grad: Shape) -> Result<(Windows, Shape)> {
+        Windows::under(Self::NAME, &self.pooling, output_grad, self.input_size)
+    }
 }
 
 impl Op for MaxPool2dGrad {
@@ -83,14 +85,14 @@ impl Op for MaxPool2dGrad {
     const INPUTS: &'static [&'static str] = &["output_grad", "index"];
 
     fn attributes(&self) -> Attributes {
-        self.windows
+        self.pooling
             .attributes()
             .with("input_size", &self.input_size[..])
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         Ok(Self {
-            windows: Windows::from_attributes(attributes)?,
+            pooling: Pooling::from_attributes(attributes)?,
             input_size: attributes.pair("input_size", [2, 2])?,
         })
     }
@@ -100,9 +102,7 @@ impl Op for MaxPool2dGrad {
         let [output_grad] = expect_reals(Self::NAME, &[output_grad])?;
         let index = expect_index(Self::NAME, "index", index)?;
         expect_same(Self::NAME, [output_grad, index], ["output_grad", "index"])?;
-        let image = self
-            .windows
-            .image(Self::NAME, output_grad, self.input_size)?;
+        let (_, image) = self.windows(output_grad)?;
         Ok(vec![Spec::real(image)])
     }
 
@@ -117,11 +117,13 @@ impl Op for MaxPool2dGrad {
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (output_grad, index, result) = (inputs[0].real(), inputs[1].index(), inputs[0].shape);
         let [height, width] = self.input_size;
+        let windows = self.windows(result);
+        let (windows, _) = windows.unwrap_or_else(|e| unreachable!("{e}"));
         for (x_grad, i) in outputs[0].real().iter_mut().zip(range) {
             let (plane, h, w) = (i / width / height, i / width % height, i % width);
-            let mut sum = R::sum(self.windows.overlap());
-            for row in self.windows.covering(0, h, result[2]) {
-                for column in self.windows.covering(1, w, result[3]) {
+            let mut sum = R::sum(windows.overlap());
+            for row in windows.covering(0, h) {
+                for column in windows.covering(1, w) {
                     let window = (plane * result[2] + row) * result[3] + column;
                     if index[window] as usize == h * width + w {
                         sum.add(output_grad[window]);
@@ -158,15 +160,10 @@ impl Op for MaxPool2dGrad {
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
-        let image = self.outputs(inputs)?[0].shape;
+        let (windows, image) = self.windows(inputs[0].shape)?;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
         let launch = Launch::new(&SHADER, bindings);
-        Ok(vec![self.windows.words(
-            launch,
-            image,
-            inputs[0].shape,
-            image.elements(),
-        )])
+        Ok(vec![windows.words(launch, image.elements())])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -175,18 +172,12 @@ impl Op for MaxPool2dGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |(about, ([kernel_size, stride, padding], image)): (_, shapes::Sliding)| {
-            let windows = Windows {
-                kernel_size,
-                stride,
-                padding,
-            };
-            let input_size = [image[2], image[3]];
-            let index = some_choice(&windows, image.into());
+        let of = |(about, pooling, image): (_, _, [usize; 4])| {
+            let index = some_choice(&pooling, image.into());
             let inputs = vec![normal(index.shape(), 2), index];
             let op = Self {
-                windows,
-                input_size,
+                pooling,
+                input_size: [image[2], image[3]],
             };
             Case::new(about, op, inputs)
         };
@@ -195,13 +186,12 @@ impl Op for MaxPool2dGrad {
 }
 
 /// Test input: for every window some position that it sees.
-fn some_choice(windows: &Windows, image: Shape) -> Array {
-    let result = windows
-        .outputs("max_pool2d_grad", image)
-        .unwrap_or_else(|e| unreachable!("{e}"));
+fn some_choice(pooling: &Pooling, image: Shape) -> Array {
+    let windows = Windows::over(MaxPool2dGrad::NAME, pooling, image);
+    let (windows, result) = windows.unwrap_or_else(|e| unreachable!("{e}"));
     let choose = |i: usize| {
-        let rows = windows.inside(0, i / result[3] % result[2], image[2]);
-        let columns = windows.inside(1, i % result[3], image[3]);
+        let rows = windows.inside(0, i / result[3] % result[2]);
+        let columns = windows.inside(1, i % result[3]);
         let mut stream = Stream::new(1, "case", 3, i as u64);
         let (h, w) = (stream.below(rows.len()), stream.below(columns.len()));
         ((rows.start + h) * image[3] + columns.start + w) as u32

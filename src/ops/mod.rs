@@ -219,7 +219,7 @@ rooms! {
     matmul: Matmul => matmul, Transpose;
     max: Max => max;
     max_grad: MaxGrad => max_grad;
-    max_pool2d: MaxPool2d => max_pool2d;
+    max_pool2d: MaxPool2d => max_pool2d, CeilMode, Pooling;
     max_pool2d_grad: MaxPool2dGrad => max_pool2d_grad;
     maximum: Maximum => maximum;
     maximum_grad: MaximumGrad => maximum_grad;
@@ -230,6 +230,8 @@ rooms! {
     relu: Relu => relu;
     relu_grad: ReluGrad => relu_grad;
     reshape: Reshape => reshape;
+    resize: Resize => resize, AlignCorners, Interpolation;
+    resize_grad: ResizeGrad => resize_grad;
     running_update: RunningUpdate => running_update;
     select: Select => select;
     sgd: Sgd => sgd, Nesterov;

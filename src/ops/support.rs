@@ -17,6 +17,7 @@ mod formulas;
 mod lanes;
 mod logistic;
 mod logits;
+pub(super) mod resizing;
 mod rows;
 pub(super) mod segments;
 pub(super) mod shapes;

@@ -149,32 +149,89 @@ def conv2d():
         yield Case(attributes, [draw.real(*x), draw.real(*weight)], lambda x, w: F.conv2d(x, w, None, **attributes))
 
 
+def conv1d():
+    """Inputs x, weight and, where there is one, bias; `causal` puts (kernel_size − 1)·dilation zeros in front."""
+    draw = Numbers("conv1d")
+    cases = [  # x, weight, stride, padding, dilation, groups, bias
+        ((1, 1, 1), (1, 1, 1), 1, 0, 1, 1, True),
+        ((2, 3, 11), (4, 3, 3), 1, 1, 1, 1, True),
+        ((2, 3, 17), (5, 3, 5), 2, 4, 2, 1, False),
+        ((2, 3, 13), (4, 3, 3), 1, "causal", 1, 1, True),
+        ((1, 2, 29), (3, 2, 2), 1, "causal", 8, 1, True),
+        ((2, 4, 19), (6, 2, 3), 1, "causal", 4, 2, False),
+        ((2, 5, 16), (5, 1, 4), 1, "causal", 2, 5, True),
+        ((1, 3, 18), (6, 1, 3), 3, 2, 1, 3, True),
+        ((1, 4, 9), (2, 4, 3), 2, "causal", 3, 1, True),
+    ]
+    for x, weight, stride, padding, dilation, groups, bias in cases:
+        attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+        def compute(x, weight, bias=None):
+            causal = padding == "causal"
+            x = F.pad(x, ((weight.shape[2] - 1) * dilation, 0)) if causal else x
+            return F.conv1d(x, weight, bias, stride, 0 if causal else padding, dilation, groups)
+
+        yield Case(attributes, [draw.real(*x), draw.real(*weight)] + [draw.real(weight[0])] * bias, compute)
+
+
 def max_pool2d():
     draw = Numbers("max_pool2d")
     cases = [
-        (draw.real(2, 3, 7, 6), 3, 2, 1),
-        (draw.coarse(2, 3, 8, 9), 3, 2, 1),
-        (np.zeros((1, 2, 5, 5), np.float32), 3, 2, 1),
-        (draw.real(1, 1, 1, 1, centre=-5.0), 3, 2, 1),
-        (draw.coarse(1, 3, 6, 7), 2, 2, 0),
-        (draw.coarse(2, 1, 6, 5), 3, 1, 1),
+        (draw.real(2, 3, 7, 6), 3, 2, 1, False),
+        (draw.coarse(2, 3, 8, 9), 3, 2, 1, False),
+        (np.zeros((1, 2, 5, 5), np.float32), 3, 2, 1, False),
+        (draw.real(1, 1, 1, 1, centre=-5.0), 3, 2, 1, False),
+        (draw.coarse(1, 3, 6, 7), 2, 2, 0, False),
+        (draw.coarse(2, 1, 6, 5), 3, 1, 1, False),
+        (draw.coarse(2, 2, 6, 8), 3, 2, 1, True),
+        (draw.real(1, 2, 7, 9), 2, 2, 0, True),
+        (draw.real(1, 2, 5, 7), 2, 2, 1, True),
+        (draw.real(2, 1, 2, 3), 3, 2, 0, True),
+        (draw.real(1, 2, 11, 12), 2, 3, 0, True),
     ]
-    for x, kernel, stride, padding in cases:
-        attributes = {"kernel_size": [kernel] * 2, "stride": [stride] * 2, "padding": [padding] * 2}
-        yield Case(attributes, [x], lambda x: F.max_pool2d(x, kernel, stride, padding))
+    for x, kernel, stride, padding, ceil in cases:
+        attributes = {"kernel_size": [kernel] * 2, "stride": [stride] * 2, "padding": [padding] * 2, "ceil_mode": ceil}
+        yield Case(attributes, [x], lambda x: F.max_pool2d(x, **attributes, return_indices=True))
 
 
 def avg_pool2d():
     draw = Numbers("avg_pool2d")
-    for shape, kernel, stride, padding, counted in [
-        ((2, 3, 6, 8), (2, 2), (2, 2), (0, 0), True),
-        ((1, 2, 7, 7), (7, 7), (7, 7), (0, 0), True),
-        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), True),
-        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), False),
-        ((1, 3, 5, 6), (2, 3), (1, 2), (0, 1), True),
+    for shape, kernel, stride, padding, ceil, counted in [
+        ((2, 3, 6, 8), (2, 2), (2, 2), (0, 0), False, True),
+        ((1, 2, 7, 7), (7, 7), (7, 7), (0, 0), False, True),
+        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), False, True),
+        ((2, 1, 7, 5), (3, 3), (2, 2), (1, 1), False, False),
+        ((1, 3, 5, 6), (2, 3), (1, 2), (0, 1), False, True),
+        ((2, 2, 6, 8), (3, 3), (2, 2), (1, 1), True, True),
+        ((2, 2, 6, 8), (3, 3), (2, 2), (1, 1), True, False),
+        ((1, 2, 7, 9), (2, 2), (2, 2), (0, 0), True, True),
+        ((1, 2, 5, 7), (2, 2), (2, 2), (1, 1), True, True),
+        ((1, 2, 12, 13), (2, 3), (3, 4), (1, 0), True, True),
+        ((1, 2, 12, 13), (2, 3), (3, 4), (1, 0), True, False),
+        ((2, 1, 2, 2), (3, 5), (2, 3), (0, 1), True, True),
     ]:
-        attributes = {"kernel_size": kernel, "stride": stride, "padding": padding, "count_include_pad": counted}
+        attributes = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil, "count_include_pad": counted}
         yield Case(attributes, [draw.real(*shape)], lambda x: F.avg_pool2d(x, **attributes))
+
+
+ADAPTIVE = [((2, 3, 4, 9), (2, 3)), ((2, 2, 7, 11), (3, 5)), ((2, 3, 5, 7), (1, 1)), ((1, 2, 3, 4), (3, 4)), ((1, 2, 3, 2), (7, 5)), ((1, 2, 13, 17), (7, 7))]
+
+
+def adaptive(op, pool):
+    draw = Numbers(op)
+    for shape, size in ADAPTIVE:
+        for numbers in (draw.real, draw.coarse):
+            yield Case({"output_size": size}, [numbers(*shape)], lambda x: pool(x, size))
+
+
+def resize():
+    draw = Numbers("resize")
+    sizes = [((2, 3, 4, 5), (8, 10)), ((1, 2, 5, 11), (13, 7)), ((2, 1, 17, 3), (5, 31)), ((1, 2, 1, 6), (3, 4)), ((1, 2, 6, 4), (1, 1)), ((1, 1, 7, 9), (7, 9)), ((1, 1, 23, 31), (3, 2))]
+    for shape, size in sizes:
+        yield Case({"mode": "nearest", "align_corners": False, "size": size}, [draw.real(*shape)], lambda x: F.interpolate(x, size))
+        for corners in (False, True):
+            attributes = {"mode": "bilinear", "align_corners": corners, "size": size}
+            yield Case(attributes, [draw.real(*shape)], lambda x: F.interpolate(x, **attributes))
 
 
 def batch_norm(op, training):
@@ -554,8 +611,12 @@ OPERATIONS = {
     "argmax": lambda: reduction("argmax", lambda x: x.argmax(-1)),
     "matmul": matmul,
     "conv2d": conv2d,
+    "conv1d": conv1d,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
+    "adaptive_max_pool2d": lambda: adaptive("adaptive_max_pool2d", lambda x, size: F.adaptive_max_pool2d(x, size, return_indices=True)),
+    "adaptive_avg_pool2d": lambda: adaptive("adaptive_avg_pool2d", F.adaptive_avg_pool2d),
+    "resize": resize,
     "batch_norm_training": lambda: batch_norm("batch_norm_training", True),
     "batch_norm_inference": lambda: batch_norm("batch_norm_inference", False),
     "relu": lambda: unary("relu", torch.relu),

@@ -69,7 +69,7 @@ fn apply<'g>(kind: u8, a: Tensor<'g>, b: Tensor<'g>) -> Result<Vec<Tensor<'g>>> 
             let (mean, variance) = ops::batch_statistics(a)?;
             return Ok(vec![mean, variance]);
         }
-        _ => ops::max_pool2d(a, [3, 3], [1, 1], [1, 1]).map(|(y, _)| y),
+        _ => ops::max_pool2d(a, ops::Pooling::sliding([3, 3], [1, 1], [1, 1])).map(|(y, _)| y),
     };
     Ok(vec![one?])
 }

@@ -1,6 +1,7 @@
 //! Shapes worth checking, a table for each kind of room: none, one, primes, a workgroup or a slice and one more or less, two
 //! workgroups and some (three do not fit a grid that is two wide), more than 65,535 workgroups, more work than one worker's.
 
+use crate::ops::{CeilMode, CountIncludePad, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
 /// For rooms that treat every element alone.
@@ -109,7 +110,7 @@ const CHANNELS: &[(&str, &[usize])] = &[
 ];
 
 /// Size, stride and padding of windows, and the [N, C, H, W] over which they slide.
-pub(in crate::ops) type Sliding = ([[usize; 2]; 3], [usize; 4]);
+type Sliding = ([[usize; 2]; 3], [usize; 4]);
 
 /// For rooms that slide windows over images.
 #[rustfmt::skip]
@@ -129,6 +130,31 @@ const WINDOWS: &[(&str, Sliding)] = &[
     ("no channel", ([[2, 2], [2, 2], [0, 0]], [2, 0, 4, 4])),
     ("one more than a workgroup", ([[1, 1], [1, 1], [0, 0]], [1, 1, 1, 257])),
     ("more than a worker's piece", ([[3, 2], [2, 3], [0, 1]], [2, 17, 43, 47])),
+];
+
+/// Of windows whose number is rounded up.
+#[rustfmt::skip]
+const ROUNDED_UP: &[(&str, Sliding)] = &[
+    ("rounded up, no rest", ([[2, 2], [2, 2], [0, 0]], [1, 3, 6, 8])),
+    ("rounded up, the last reach out", ([[2, 2], [2, 2], [0, 0]], [1, 2, 7, 9])),
+    ("rounded up, the last reach through the padding", ([[3, 3], [2, 2], [1, 1]], [2, 2, 6, 8])),
+    ("rounded up, the last would start behind", ([[2, 2], [2, 2], [1, 1]], [1, 2, 5, 7])),
+    ("rounded up, gaps", ([[2, 3], [3, 4], [1, 0]], [1, 2, 12, 13])),
+    ("rounded up, more window than image", ([[3, 5], [2, 3], [0, 1]], [2, 2, 2, 2])),
+    ("rounded up, every pair unequal", ([[5, 3], [4, 2], [2, 1]], [1, 3, 31, 18])),
+];
+
+/// [H', W'] windows as equal as can be, and the [N, C, H, W] that they share out.
+#[rustfmt::skip]
+const ADAPTIVE: &[(&str, [usize; 2], [usize; 4])] = &[
+    ("adaptive, equal", [2, 3], [2, 3, 4, 9]),
+    ("adaptive, unequal", [3, 5], [2, 2, 7, 11]),
+    ("adaptive, the whole image", [1, 1], [2, 3, 5, 7]),
+    ("adaptive, an element each", [3, 4], [1, 2, 3, 4]),
+    ("adaptive, more windows than elements", [7, 5], [1, 2, 3, 2]),
+    ("adaptive, nothing", [2, 2], [0, 3, 5, 4]),
+    ("adaptive, three workgroups and one", [1, 769], [1, 1, 2, 1000]),
+    ("adaptive, more than a worker's piece", [13, 11], [2, 17, 43, 47]),
 ];
 
 fn shape(lengths: &[usize]) -> Shape {
@@ -165,7 +191,37 @@ pub(in crate::ops) fn channels() -> impl Iterator<Item = (&'static str, Shape)> 
     CHANNELS.iter().map(|&(about, x)| (about, shape(x)))
 }
 
-/// Windows over images.
-pub(in crate::ops) fn windows() -> impl Iterator<Item = (&'static str, Sliding)> {
-    WINDOWS.iter().copied()
+/// Windows, and the [N, C, H, W] over which they lie.
+pub(in crate::ops) fn windows() -> impl Iterator<Item = (&'static str, Pooling, [usize; 4])> {
+    let sliding = |ceil_mode| {
+        move |&(about, ([kernel_size, stride, padding], image)): &(&'static str, Sliding)| {
+            let pooling = Pooling::Sliding {
+                kernel_size,
+                stride,
+                padding,
+                ceil_mode,
+            };
+            (about, pooling, image)
+        }
+    };
+    let adaptive = |&(about, output_size, image): &(&'static str, [usize; 2], [usize; 4])| {
+        (about, Pooling::Adaptive { output_size }, image)
+    };
+    let whole = WINDOWS.iter().map(sliding(CeilMode::No));
+    let rounded_up = ROUNDED_UP.iter().map(sliding(CeilMode::Yes));
+    whole.chain(rounded_up).chain(ADAPTIVE.iter().map(adaptive))
+}
+
+/// What it is about, windows, their divisors, and the [N, C, H, W] over which they lie.
+pub(in crate::ops) type Averaging = (&'static str, Pooling, CountIncludePad, [usize; 4]);
+
+/// Windows with either divisor, where they differ.
+pub(in crate::ops) fn averaging() -> impl Iterator<Item = Averaging> {
+    let either = |(about, pooling, image)| {
+        let is_padded = matches!(pooling, Pooling::Sliding { padding, .. } if padding != [0, 0]);
+        let choices = [CountIncludePad::Yes, CountIncludePad::No];
+        let choices = choices.into_iter().take(1 + usize::from(is_padded));
+        choices.map(move |count| (about, pooling, count, image))
+    };
+    windows().flat_map(either)
 }

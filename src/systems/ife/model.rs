@@ -97,7 +97,8 @@ fn stem<'g>(
     let _inside = encoder.enter();
     let x = conv2d(&encoder.name("conv1"), x, Conv2d::square(width, 7, 2))?;
     let x = batch_norm2d(&encoder.name("bn1"), x, BatchNorm2d::new(mode))?;
-    let (x, _index) = ops::max_pool2d(ops::relu(x)?, [3, 3], [2, 2], [1, 1])?;
+    let windows = ops::Pooling::sliding([3, 3], [2, 2], [1, 1]);
+    let (x, _index) = ops::max_pool2d(ops::relu(x)?, windows)?;
     Ok(x)
 }
 
