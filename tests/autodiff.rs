@@ -60,15 +60,15 @@ fn only_a_scalar_has_gradients() {
 fn names_are_declared_once_or_shared() {
     let one = Init::Constant(1.0);
     let e = refused(|r| {
-        r.scope().parameter("w", [2], one.clone())?;
-        r.scope().parameter("w", [2], one.clone()).map(|_| ())
+        r.scope().parameter("w", [2], one)?;
+        r.scope().parameter("w", [2], one).map(|_| ())
     });
     assert!(e.contains("\"w\" is declared twice"), "{e}");
     let e = refused(|r| {
-        r.scope().parameter("w", [2], one.clone())?;
+        r.scope().parameter("w", [2], one)?;
         r.scope()
             .shared()
-            .parameter("w", [3], one.clone())
+            .parameter("w", [3], one)
             .map(|_| ())
     });
     assert!(e.contains("has shape [2], not [3]"), "{e}");
