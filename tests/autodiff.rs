@@ -66,10 +66,7 @@ fn names_are_declared_once_or_shared() {
     assert!(e.contains("\"w\" is declared twice"), "{e}");
     let e = refused(|r| {
         r.scope().parameter("w", [2], one)?;
-        r.scope()
-            .shared()
-            .parameter("w", [3], one)
-            .map(|_| ())
+        r.scope().shared().parameter("w", [3], one).map(|_| ())
     });
     assert!(e.contains("has shape [2], not [3]"), "{e}");
     let e = refused(|r| {

@@ -63,7 +63,12 @@ impl CountIncludePad {
             CountIncludePad::Yes => windows.padded_length(axis, index),
             CountIncludePad::No => inside.len(),
         };
-        windows.all(axis).into_iter().enumerate().map(divisor).collect()
+        windows
+            .all(axis)
+            .into_iter()
+            .enumerate()
+            .map(divisor)
+            .collect()
     }
 }
 

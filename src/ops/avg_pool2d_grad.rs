@@ -13,8 +13,8 @@
 //!
 //! **Reference.** `torch.ops.aten.avg_pool2d_backward`.
 
-use super::{CountIncludePad, Pooling};
 use super::support::{Windows, normal, shapes};
+use super::{CountIncludePad, Pooling};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{

@@ -182,8 +182,7 @@ impl Op for MaxPool2d {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let x = call.inputs[0].shape();
-        let back =
-            |grad| super::max_pool2d_grad(grad, call.outputs[1], self.pooling, [x[2], x[3]]);
+        let back = |grad| super::max_pool2d_grad(grad, call.outputs[1], self.pooling, [x[2], x[3]]);
         Ok(vec![output_grads[0].map(back).transpose()?])
     }
 

@@ -17,8 +17,8 @@
 //! **Reference.** `torch.nn.functional.interpolate` with `size`; it finds places in floating point, so that its nearest
 //! element may be another where i·H/H' is just a whole number.
 
-use super::support::resizing::{EXAMPLES, Example, Resizing, image_size};
 use super::support::normal;
+use super::support::resizing::{EXAMPLES, Example, Resizing, image_size};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -172,7 +172,8 @@ impl Op for Resize {
         let (x, image) = (inputs[0].real(), inputs[0].shape);
         let [height, width] = self.size;
         for (y, i) in outputs[0].real().iter_mut().zip(range) {
-            let (plane, row, column) = (i / width / height, rows.tap(i / width % height), i % width);
+            let (plane, row, column) =
+                (i / width / height, rows.tap(i / width % height), i % width);
             let x = &x[plane * image[2] * image[3]..];
             let in_column = |w: usize| rows.take(row, |h| x[h * image[3] + w]);
             *y = columns.take(columns.tap(column), in_column);
