@@ -2,13 +2,12 @@
 
 use super::compute::Compute;
 use super::{Outcome, show};
-use crate::array::{Array, Element};
-use crate::autodiff;
+use crate::array::Array;
+use crate::conformance::record_alone;
 use crate::error::{Error, Result};
-use crate::graph::{Attributes, Graph, Recorder, Tensor};
+use crate::graph::{Attributes, Graph};
 use crate::ops::{self, Room};
 use crate::train::{Files, Weights};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Runs one operation on the numbers of a file and writes the results to another.
@@ -51,7 +50,7 @@ impl Op {
             .map_err(|e| e.within(self.input.display()))?;
         let mut runner = self.compute.runner()?;
         runner.prepare("op", 0, || {
-            Graph::record(|r| self.record(r, room, &attributes, &inputs))
+            Graph::record(|r| record_alone(r, room.build(&attributes)?, &inputs))
         })?;
         let named: Vec<(&str, &Array)> = inputs
             .iter()
@@ -101,69 +100,14 @@ impl Op {
             .filter(|name| is_cotangent(name))
             .cloned();
         let names: Vec<String> = (0..count).map(input).chain(cotangents).collect();
+        if self.gradients && names.len() == count {
+            return Err(Error::input(
+                "gradients need the cotangent `dy` (or `dy.0`, … where there are several outputs)",
+            ));
+        }
         Ok(names
             .into_iter()
             .map(|name| (name.clone(), given.tensors[&name].clone()))
             .collect())
-    }
-
-    /// The operation and, if asked for, its gradients.
-    fn record(
-        &self,
-        r: &Recorder,
-        room: &Room,
-        attributes: &Attributes,
-        numbers: &[(String, Array)],
-    ) -> Result<()> {
-        let mut declared: BTreeMap<&str, Tensor> = BTreeMap::new();
-        for (name, array) in numbers {
-            declared.insert(name, r.input(name, array.spec())?);
-        }
-        let inputs: Vec<Tensor> = (0..)
-            .map_while(|i| declared.get(i.to_string().as_str()).copied())
-            .collect();
-        let outputs = r.apply_any(room.build(attributes)?, &inputs)?;
-        let suffix = |i: usize| match outputs.len() {
-            1 => String::new(),
-            _ => format!(".{i}"),
-        };
-        for (i, output) in outputs.iter().enumerate() {
-            r.output(&format!("y{}", suffix(i)), *output)?;
-        }
-        if !self.gradients {
-            return Ok(());
-        }
-        let mut pairs = Vec::new();
-        for (i, output) in outputs.iter().enumerate() {
-            if let Some(cotangent) = declared.remove(format!("dy{}", suffix(i)).as_str()) {
-                pairs.push((*output, cotangent));
-            }
-        }
-        if let Some((name, _)) = declared
-            .into_iter()
-            .find(|(name, _)| name.starts_with("dy"))
-        {
-            return Err(Error::input(format!(
-                "{} has no output for the cotangent {name:?}",
-                room.name
-            )));
-        }
-        if pairs.is_empty() {
-            return Err(Error::input(format!(
-                "gradients need the cotangent `dy{}`",
-                suffix(0)
-            )));
-        }
-        let reals =
-            |(i, input): (usize, &Tensor)| (input.spec().element == Element::Real).then_some(i);
-        let targets: Vec<usize> = inputs.iter().enumerate().filter_map(reals).collect();
-        let tensors: Vec<Tensor> = targets.iter().map(|&i| inputs[i]).collect();
-        let gradients = autodiff::vector_jacobian(&pairs, &tensors)?;
-        for (i, gradient) in targets.into_iter().zip(gradients) {
-            if let Some(gradient) = gradient {
-                r.output(&format!("grad.{i}"), gradient)?;
-            }
-        }
-        Ok(())
     }
 }

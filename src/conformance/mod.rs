@@ -4,8 +4,10 @@
 //! node*, so that errors cannot hide behind one another, and its outputs must lie within the error bound that this
 //! yields. The reference's gradient rules are checked against central differences.
 
+mod alone;
 mod rooms;
 
+pub use alone::record_alone;
 pub use rooms::{RoomFindings, check_case, check_gradient, check_room, markdown};
 
 use crate::array::{Array, Element};

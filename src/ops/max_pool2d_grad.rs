@@ -8,15 +8,15 @@
 //!
 //! **Gradient.** No second derivative.
 //!
-//! **Numerics.** As many additions as windows overlap. An index that points outside its window belongs to no pooling: what
-//! becomes of its gradient is not defined.
+//! **Numerics.** As many additions as windows overlap. An index that points outside its window belongs to no pooling: its
+//! gradient goes nowhere.
 //!
 //! **Cost.** A comparison and an addition for every window and element that it sees; bound by memory.
 //!
 //! **Reference.** `torch.ops.aten.max_pool2d_with_indices_backward`.
 
 use super::Pooling;
-use super::support::{Windows, array, expect_same, normal, shapes};
+use super::support::{Windows, array, expect_same, indices, normal, shapes};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -143,16 +143,25 @@ impl Op for MaxPool2dGrad {
         workers: &Workers,
     ) {
         let (output_grad, index, result) = (inputs[0].real(), inputs[1].index(), inputs[0].shape);
-        let result = result[2] * result[3];
-        let plane = self.input_size[0] * self.input_size[1];
+        let windows = self.windows(result);
+        let (windows, _) = windows.unwrap_or_else(|e| unreachable!("{e}"));
+        let [height, width] = self.input_size;
+        let (plane, result) = (height * width, [result[2], result[3]]);
         let run = Windows::planes_per_task(plane);
         workers.each_chunk(outputs[0].real(), run * plane, |task, x_grad| {
             x_grad.fill(0.0);
             for (i, x_grad) in x_grad.chunks_mut(plane).enumerate() {
-                let windows = (task * run + i) * result..(task * run + i + 1) * result;
-                for (&grad, &at) in output_grad[windows.clone()].iter().zip(&index[windows]) {
-                    if let Some(x_grad) = x_grad.get_mut(at as usize) {
-                        *x_grad += grad;
+                let first = (task * run + i) * result[0] * result[1];
+                for row in 0..result[0] {
+                    let rows = windows.inside(0, row);
+                    for column in 0..result[1] {
+                        let window = first + row * result[1] + column;
+                        let at = index[window];
+                        let (h, w) = (at / width as u32, at % width as u32);
+                        let columns = windows.inside(1, column);
+                        if rows.contains(&(h as usize)) && columns.contains(&(w as usize)) {
+                            x_grad[at as usize] += output_grad[window];
+                        }
                     }
                 }
             }
@@ -181,7 +190,17 @@ impl Op for MaxPool2dGrad {
             };
             Case::new(about, op, inputs)
         };
-        shapes::windows().map(of).collect()
+        let mut strangers = of((
+            "indices outside their windows",
+            Pooling::sliding([3, 3], [2, 1], [1, 1]),
+            [2, 3, 12, 13],
+        ));
+        let grads = strangers.inputs[0].shape();
+        strangers.inputs[1] = indices(grads, 12 * 13 + 5, 3);
+        shapes::windows()
+            .map(of)
+            .chain(std::iter::once(strangers))
+            .collect()
     }
 }
 

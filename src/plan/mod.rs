@@ -5,6 +5,7 @@
 
 mod liveness;
 mod print;
+mod verify;
 
 use crate::array::Element;
 use crate::error::{Error, Result};
@@ -80,13 +81,15 @@ impl Plan {
             scratch_lengths.push(op.scratch(&inputs, &target));
         }
         let (slots, places) = liveness::assign_slots(&graph, &mut steps, &scratch_lengths);
-        Ok(Self {
+        let plan = Self {
             graph,
             target,
             steps,
             slots,
             places,
-        })
+        };
+        plan.verify()?;
+        Ok(plan)
     }
 
     /// The graph.
