@@ -53,6 +53,9 @@ impl From<&str> for Attribute {
     }
 }
 
+/// The word for a value that depends on the inputs.
+pub const DEFAULT: &str = "default";
+
 /// Names with values, in the order in which the operation states them.
 #[derive(Clone, Debug, Default)]
 pub struct Attributes {
@@ -114,7 +117,11 @@ impl Attributes {
         } else {
             Attribute::Word(value.to_string())
         };
-        self.values.push((name.trim().to_string(), attribute));
+        let name = name.trim();
+        if self.get(name).is_some() {
+            return Err(Error::input(format!("attribute {name} is given twice")));
+        }
+        self.values.push((name.to_string(), attribute));
         Ok(self)
     }
 
@@ -168,6 +175,16 @@ impl Attributes {
             Some(Attribute::Float(x)) => Ok(*x),
             Some(Attribute::Int(n)) => Ok(*n as f64),
             Some(other) => Err(wrong(name, other, "a number")),
+        }
+    }
+
+    /// A real number that depends on the inputs where none is given, or the word `default`.
+    pub fn float_if_given(&self, name: &str) -> Result<Option<f64>> {
+        self.note(name, "float", DEFAULT.into(), Vec::new());
+        match self.get(name) {
+            None => Ok(None),
+            Some(Attribute::Word(word)) if word == DEFAULT => Ok(None),
+            Some(_) => self.float(name, 0.0).map(Some),
         }
     }
 

@@ -12,7 +12,7 @@ mod recorder;
 mod simplify;
 mod verify;
 
-pub use attributes::{Asked, Attribute, Attributes};
+pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
 pub use init::Init;
 pub use launch::{Binding, Launch, Limits, Shader, Target, library};
 pub use op::{

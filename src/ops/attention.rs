@@ -28,8 +28,8 @@ use super::support::{exp_of_negative, max_of_run, sum_of_run};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attribute, Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor,
-    View, ViewMut, expect_inputs, library,
+    Attribute, Attributes, Binding, Call, Case, Cost, DEFAULT, Launch, Limits, Op, Shader, Target,
+    Tensor, View, ViewMut, expect_inputs, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
@@ -218,9 +218,7 @@ impl Op for Attention {
     const INPUTS: &'static [&'static str] = &["q", "k", "v", "mask"];
 
     fn attributes(&self) -> Attributes {
-        let scale = self
-            .scale
-            .map_or(Attribute::from("default"), Attribute::from);
+        let scale = self.scale.map_or(Attribute::from(DEFAULT), Attribute::from);
         Attributes::none()
             .with("num_heads", self.num_heads)
             .with("scale", scale)
@@ -228,14 +226,9 @@ impl Op for Attention {
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
-        let is_default = |scale: &&Attribute| **scale == Attribute::from("default");
-        let scale = match attributes.get("scale").filter(|scale| !is_default(scale)) {
-            Some(_) => Some(attributes.float("scale", 1.0)?),
-            None => None,
-        };
         Ok(Self {
             num_heads: attributes.int("num_heads", 1)?,
-            scale,
+            scale: attributes.float_if_given("scale")?,
             score_map: attributes.choice("score_map", ScoreMap::Identity, &ScoreMap::WORDS)?,
         })
     }
