@@ -31,7 +31,8 @@ fn gauss(z: f32) -> f32 {
 /// Reference: M. Shepherd and J. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞",
 /// Mathematics of Computation 36 (1981), for the form; the coefficients are a fit of our own.
 fn normal_cdf(z: f32) -> f32 {
-    let size = abs(z);
+    // Beyond 40 the tail is 0, and the quotients below would be of infinities.
+    let size = select(abs(z), 40.0, abs(z) > 40.0);
     let share = 1.0 / (size + 3.0);
     let u = (size - 3.0) * share;
     var fit = 1.30839530e-4 + u * 5.42788136e-5;

@@ -124,16 +124,20 @@ fn row(room: &Room) -> Row {
         gradient: room.section("Gradient"),
         numerics: room.section("Numerics"),
         inputs: named.map(|(i, name)| port(name, inputs.get(i))).collect(),
-        attributes: room.attributes().into_iter().map(attribute).collect(),
+        attributes: room
+            .attributes()
+            .into_iter()
+            .map(|asked| attribute(room.name, asked))
+            .collect(),
         outputs: outputs.iter().enumerate().map(output).collect(),
         pytorch: pytorch(&reference),
         reference,
     }
 }
 
-fn attribute(asked: Asked) -> AttributeRow {
+fn attribute(room: &str, asked: Asked) -> AttributeRow {
     AttributeRow {
-        pytorch: pytorch_argument(&asked.name),
+        pytorch: pytorch_argument(room, &asked.name),
         name: asked.name,
         kind: asked.kind,
         default: match asked.default {
@@ -152,30 +156,47 @@ fn pytorch(reference: &str) -> Option<String> {
     code.find(|code| code.contains("torch")).map(str::to_string)
 }
 
-/// Attributes that PyTorch calls by the same name.
+/// Attributes that PyTorch calls by the same name, wherever they occur.
 const SHARED_NAMES: &[&str] = &[
-    "value",
-    "stride",
-    "padding",
+    "align_corners",
+    "alpha",
+    "ceil_mode",
+    "count_include_pad",
     "dilation",
+    "eps",
+    "gamma",
     "groups",
     "kernel_size",
-    "count_include_pad",
-    "eps",
+    "length",
+    "max",
+    "max_norm",
+    "min",
+    "mode",
     "momentum",
     "nesterov",
-    "weight_decay",
-    "max_norm",
+    "num_heads",
+    "output_size",
+    "p",
+    "padding",
+    "scale",
+    "size",
     "start",
-    "length",
+    "stride",
+    "weight_decay",
 ];
 
-/// What PyTorch calls an attribute, if it has such an argument.
-fn pytorch_argument(name: &str) -> Option<&'static str> {
-    match name {
-        "axis" | "axes" => Some("dim"),
-        "keep" => Some("keepdim"),
-        "shape" => Some("size"),
+/// What PyTorch calls an attribute of an operation, if its equivalent has such an argument.
+fn pytorch_argument(room: &str, name: &str) -> Option<&'static str> {
+    match (room, name) {
+        ("pad", _) => None,
+        ("fill", "value") => Some("fill_value"),
+        ("fill" | "broadcast", "shape") => Some("size"),
+        ("reshape", "shape") => Some("shape"),
+        ("not_equal", "value") => Some("other"),
+        ("transpose", "axes") => Some("dims"),
+        ("adamw", "first_beta" | "second_beta") => Some("betas"),
+        (_, "axis" | "axes") => Some("dim"),
+        (_, "keep") => Some("keepdim"),
         _ => SHARED_NAMES.iter().find(|shared| **shared == name).copied(),
     }
 }

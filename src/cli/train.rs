@@ -9,7 +9,7 @@ use crate::exec::Cpu;
 use crate::graph::Target;
 use crate::report;
 use crate::systems::ife::config::Config;
-use crate::systems::ife::fit::{FitOptions, Task, is_finished};
+use crate::systems::ife::fit::{FitOptions, Task, admit, is_finished};
 use crate::systems::ife::record::Record;
 use crate::systems::ife::result::Evaluation;
 use crate::systems::ife::run::RunFolder;
@@ -119,6 +119,12 @@ impl Train {
             return Ok(None);
         }
         let config = self.settings.resolve()?;
+        if self.resume && self.settings.is_plain() {
+            show::note(&format!(
+                "no run was begun in {} yet; starting at the beginning, with the default preset",
+                self.out.display()
+            ));
+        }
         match exists {
             Some(folder) if self.resume => {
                 config.expect_unchanged(&folder.config()?)?;
@@ -131,7 +137,8 @@ impl Train {
 
 fn refuse_to_overwrite(path: &Path, resume: bool) -> Result<()> {
     match RunFolder::open(path) {
-        Ok(folder) if !resume => Err(folder.taken()),
+        // A start that failed before its first checkpoint has left nothing worth keeping.
+        Ok(folder) if !resume && !folder.checkpoints().steps()?.is_empty() => Err(folder.taken()),
         _ => Ok(()),
     }
 }
@@ -152,6 +159,8 @@ pub(super) fn train_and_report(
         ));
         return Ok(Outcome::Done);
     }
+    // Before the record: one that is refused leaves everything as it is.
+    admit(task)?;
     if let Some(remark) = task.config.remark() {
         show::note(&remark);
     }

@@ -303,6 +303,7 @@ fn one_operation_runs_on_given_numbers() {
     let sum = list.iter().find(|op| op["name"] == "sum").expect("sum");
     assert_eq!(sum["attributes"][0]["name"], "keep");
     assert_eq!(sum["pytorch"], "torch.sum");
+    assert_eq!(sum["attributes"][0]["pytorch"], "keepdim");
     let (x, y) = (place.root.join("op x"), place.root.join("op y"));
     let mut given = Weights::default();
     let numbers = Array::new([2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("it fits");
@@ -331,5 +332,37 @@ fn one_operation_runs_on_given_numbers() {
         &[&op[..2], &["--attr", "axis=1"], &op[4..]].concat(),
         1,
         "sum has no attribute \"axis\"",
+    );
+}
+
+/// What is refused leaves the record of a run as it was.
+#[test]
+fn a_refused_resume_leaves_the_record_alone() {
+    let place = place();
+    let (copy, other) = (copied("refused"), place.root.join("third gels"));
+    let gels = ["--count", "30", "--balance", "even", "--seed", "7"];
+    done(&[&["synth", "ife", "--out", s(&other)], &gels[..]].concat());
+    let record = std::fs::read(copy.join("record.json")).expect("a record");
+    std::fs::remove_file(copy.join("report.html")).expect("a report");
+    let resume = [
+        "train",
+        "ife",
+        "--out",
+        s(&copy),
+        "--resume",
+        "--skip-bad",
+        "--data",
+    ];
+    failed(
+        &[&resume[..], &[s(&other)]].concat(),
+        1,
+        "the data is not what this run was trained on",
+    );
+    let new = ["train", "ife", "--out", s(&copy), "--data", s(&place.gels)];
+    std::fs::remove_file(copy.join("config.toml")).expect("a configuration");
+    failed(&new, 1, "holds a run already");
+    assert_eq!(
+        std::fs::read(copy.join("record.json")).expect("a record"),
+        record
     );
 }

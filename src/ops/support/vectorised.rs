@@ -85,7 +85,8 @@ pub(in crate::ops) fn normal_cdf(z: f32) -> f32 {
         -0.509_332,
         0.729_083_7,
     ];
-    let size = z.abs();
+    // Beyond 40 the tail is 0, and the quotients below would be of infinities. (`min` would lose NaN.)
+    let size = if z.abs() > 40.0 { 40.0 } else { z.abs() };
     let share = 1.0 / (size + 3.0);
     let u = (size - 3.0) * share;
     let fit = FIT
@@ -111,6 +112,13 @@ mod tests {
                 (f64::from(of(x)) - expected).abs() / unit
             })
             .fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn the_normal_distribution_ends() {
+        let ends = [f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30].map(normal_cdf);
+        assert_eq!(ends, [1.0, 0.0, 1.0, 0.0]);
+        assert!(normal_cdf(f32::NAN).is_nan());
     }
 
     #[test]

@@ -98,6 +98,21 @@ pub fn fit(task: &Task<'_>, runner: &mut Runner, progress: &mut dyn Progress) ->
     })
 }
 
+/// That the task may be carried out in its folder; what it is to be is then stated there, before anything else is done.
+///
+/// # Errors
+/// The folder holds a run that is not to be resumed, configuration or data are not those of its last checkpoint, no
+/// checkpoint is whole, or a file cannot be written.
+pub fn admit(task: &Task<'_>) -> Result<()> {
+    let folder = task.folder;
+    let is_new = folder.checkpoints().steps()?.is_empty();
+    match (is_new, task.options.resume) {
+        (true, _) => folder.state_purpose(task.config, task.images),
+        (false, true) => last(task, &mut Silent).map(|_| ()),
+        (false, false) => Err(folder.taken()),
+    }
+}
+
 /// Whether the task is to be resumed, but was done to the end. Mends what is missing of `metrics.csv` and the best weights.
 ///
 /// # Errors

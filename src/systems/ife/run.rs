@@ -182,10 +182,10 @@ impl RunFolder {
     /// # Errors
     /// A file cannot be written.
     pub fn state_purpose(&self, config: &Config, images: &Images) -> Result<()> {
-        let manifest = images.manifest.text().as_bytes();
-        self.files.restore(&self.manifest_path(), manifest)?;
         self.files
-            .restore(&self.config_path(), config.to_toml()?.as_bytes())
+            .restore(&self.config_path(), config.to_toml()?.as_bytes())?;
+        let manifest = images.manifest.text().as_bytes();
+        self.files.restore(&self.manifest_path(), manifest)
     }
 
     /// That configuration and data are those of the standing.
@@ -215,7 +215,7 @@ impl RunFolder {
     /// # Errors
     /// There are none, as with images that the run was not trained on: only the run knows how it split them.
     pub fn items(&self, images: &Images, part: Part) -> Result<Vec<usize>> {
-        if part == Part::All || images.are_split() {
+        if part == Part::All || (part == Part::Test && images.are_split()) {
             return require(images, part);
         }
         let was = self.files.read(&self.manifest_path())?;
