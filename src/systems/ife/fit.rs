@@ -65,9 +65,9 @@ struct Fit<'a> {
 /// validation loss; of those the earliest.
 ///
 /// # Errors
-/// The data has no images to train on or to choose by, the folder holds a run that is not to be resumed, configuration or data are not those of the checkpoint, the device
-/// fails, a number stops being finite, or a file cannot be written. An error that [`is_stopped`](Error::is_stopped) if the
-/// work was asked to stop: then all is saved.
+/// The data has no images to train on or to choose by, the folder holds a run that is not to be resumed, configuration or
+/// data are not those of the checkpoint, the device fails, a number stops being finite, or a file cannot be written. An
+/// error that [`is_stopped`](Error::is_stopped) if the work was asked to stop: then all is saved.
 pub fn fit(task: &Task<'_>, runner: &mut Runner, progress: &mut dyn Progress) -> Result<Fitted> {
     let folder = task.folder;
     if !task.options.resume && !folder.checkpoints().steps()?.is_empty() {

@@ -3,7 +3,7 @@
 
 use super::fit::Task;
 use super::images::Part;
-use super::run::RunFolder;
+use super::run::{RunFolder, Standing};
 use crate::data::file::read_whole;
 use crate::data::gel_table::Problem;
 use crate::error::{Error, Result};
@@ -165,6 +165,12 @@ impl Record {
     /// # Errors
     /// A file of the run cannot be read, or the record not written.
     pub fn finish(mut self, folder: &RunFolder, best_epoch: usize) -> Result<()> {
+        // A device may have failed and another have gone on: the last checkpoint knows them all.
+        let last = folder.checkpoints().load::<Standing>(&mut |_| {})?;
+        if let (Some(last), Some(session)) = (last, self.sessions.last_mut()) {
+            let devices = last.standing.devices.into_iter().map(|(_, device)| device);
+            session.device = devices.collect::<Vec<_>>().join(", then ");
+        }
         let root = folder.path();
         let mut files = BTreeMap::new();
         for name in files_of(root) {
