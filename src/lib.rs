@@ -44,6 +44,7 @@
 //! | [`plan`] | order, slots, memory | graph |
 //! | [`exec`] | three executors behind one trait; only `exec::gpu` names wgpu | graph, plan |
 //! | [`nn`] | layers that record | graph, ops |
+//! | [`models`] | networks of the field, one paper a file | graph, ops, nn |
 //! | [`mod@metrics`] `data` | scores; images and tables on disk | basics |
 //! | `train` | optimisers, weights, checkpoints, the layer that writes files | the engine, data, metrics |
 //! | `systems` | the classifiers | everything above |
@@ -86,6 +87,7 @@ pub mod explain;
 pub mod graph;
 pub mod ledger;
 pub mod metrics;
+pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod plan;

@@ -19,7 +19,7 @@ pub use op::{
     AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
     expect_index, expect_inputs, expect_reals,
 };
-pub use recorder::{Recorder, Scope, Tensor};
+pub use recorder::{Inside, Recorder, Scope, Tensor};
 
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};

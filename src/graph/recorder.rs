@@ -19,6 +19,8 @@ struct State {
     graph: Graph,
     /// Lasting leaves by name, with the value that a reader sees now: the leaf, or what was last assigned to it.
     lasting: HashMap<String, (ValueId, ValueId)>,
+    /// What scopes gave, by path, in order of recording.
+    taps: Vec<(String, ValueId)>,
     path: Arc<str>,
     place: Option<&'static Location<'static>>,
 }
@@ -75,6 +77,7 @@ impl Recorder {
             state: RefCell::new(State {
                 graph,
                 lasting: HashMap::new(),
+                taps: Vec::new(),
                 path: "".into(),
                 place: None,
             }),
@@ -299,6 +302,19 @@ impl Recorder {
         Ok(())
     }
 
+    /// What scopes gave so far ([`Scope::tap`]), by path, in the order of recording.
+    pub fn taps(&self) -> Vec<(String, Tensor<'_>)> {
+        let state = self.state.borrow();
+        let tensor = |value| Tensor {
+            recorder: self,
+            value,
+            spec: state.graph.spec(value),
+        };
+        let taps = state.taps.iter();
+        taps.map(|(path, value)| (path.clone(), tensor(*value)))
+            .collect()
+    }
+
     /// How many values a recorded node gives.
     pub(crate) fn output_count(&self, node: usize) -> usize {
         self.state.borrow().graph.nodes[node].outputs.len()
@@ -422,6 +438,17 @@ impl<'g> Scope<'g> {
     /// Like [`enter`](Self::enter), for a layer function: what it records is placed where the model called the layer.
     pub fn enter_layer(&self, caller: &'static Location<'static>) -> Inside<'g> {
         self.recorder.enter(self.path.as_str().into(), Some(caller))
+    }
+
+    /// Says that `tensor` is what this scope gives, so that it can be found by the scope's path, and gives it. A part
+    /// that is used twice keeps what it gave last.
+    pub fn tap(&self, tensor: Tensor<'g>) -> Tensor<'g> {
+        let taps = &mut self.recorder.state.borrow_mut().taps;
+        match taps.iter_mut().find(|(path, _)| *path == self.path) {
+            Some((_, value)) => *value = tensor.value,
+            None => taps.push((self.path.clone(), tensor.value)),
+        }
+        tensor
     }
 
     /// Declares a value that learns.

@@ -23,15 +23,18 @@ pub struct BatchNorm2d {
     pub eps: f64,
     /// The share of the batch in the updated running statistics.
     pub momentum: f64,
+    /// How the weight starts: 1, or 0 for the last norm of a residual branch that is to start as nothing.
+    pub weight_init: f64,
 }
 
 impl BatchNorm2d {
-    /// The usual settings: eps 1e-5, momentum 0.1.
+    /// The usual settings: eps 1e-5, momentum 0.1, weight 1.
     pub fn new(mode: BatchNormMode) -> Self {
         Self {
             mode,
             eps: 1e-5,
             momentum: 0.1,
+            weight_init: 1.0,
         }
     }
 }
@@ -63,11 +66,11 @@ pub fn batch_norm2d<'g>(
 ) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
     let channels = x.shape().get(1).copied().unwrap_or(0);
-    let weight = scope.parameter("weight", [channels], Init::Constant(1.0))?;
+    let weight = scope.parameter("weight", [channels], Init::Constant(settings.weight_init))?;
     let bias = scope.parameter("bias", [channels], Init::Constant(0.0))?;
     let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0))?;
     let running_var = scope.state("running_var", [channels], Init::Constant(1.0))?;
-    match settings.mode {
+    let y = match settings.mode {
         BatchNormMode::Running => ops::batch_norm(
             x,
             running_mean,
@@ -100,5 +103,6 @@ pub fn batch_norm2d<'g>(
                 ops::Statistics::Batch,
             )
         }
-    }
+    };
+    Ok(scope.tap(y?))
 }

@@ -1,13 +1,13 @@
-//! The two-dimensional convolution without bias, as it stands before a batch norm.
+//! The two-dimensional convolution.
 
-use super::he_normal;
+use super::{Bias, he_normal, linear_bias};
 use crate::error::Result;
-use crate::graph::{Scope, Tensor};
+use crate::graph::{Init, Scope, Tensor};
 use crate::ops;
 use std::panic::Location;
 
 /// Settings of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Channels of the output, K.
     pub out_channels: usize,
@@ -17,22 +17,36 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub padding: [usize; 2],
+    /// Distance between the taps of the window.
+    pub dilation: [usize; 2],
+    /// Into how many groups the channels are cut; as many as there are channels for a depthwise convolution.
+    pub groups: usize,
+    /// Whether a number is added to every channel.
+    pub bias: Bias,
+    /// How the weight starts; if not said, He-normal over the outgoing connections.
+    pub weight_init: Option<Init>,
+    /// How the bias starts; if not said, as `torch.nn.Conv2d`'s, uniform in ±1/√(the inputs of an output).
+    pub bias_init: Option<Init>,
 }
 
 impl Conv2d {
-    /// A square window with the padding that keeps the size at stride 1.
+    /// A square window with the padding that keeps the size at stride 1, without bias, as it stands before a batch norm.
     pub fn square(out_channels: usize, kernel_size: usize, stride: usize) -> Self {
-        let padding = [kernel_size / 2; 2];
         Self {
             out_channels,
             kernel_size: [kernel_size; 2],
             stride: [stride; 2],
-            padding,
+            padding: [kernel_size / 2; 2],
+            dilation: [1; 2],
+            groups: 1,
+            bias: Bias::No,
+            weight_init: None,
+            bias_init: None,
         }
     }
 }
 
-/// x [N, C, H, W] → [N, K, H', W']; parameter `weight` [K, C, R, S], He-normal.
+/// x [N, C, H, W] → [N, K, H', W']; parameters `weight` [K, C/groups, R, S] and, if asked for, `bias` `[K]`.
 ///
 /// ```
 /// # use axenic::{eval, nn, ops};
@@ -45,29 +59,25 @@ impl Conv2d {
 /// ```
 ///
 /// # Errors
-/// x has not four axes, or the window does not fit.
+/// x has not four axes, the groups do not divide the channels, or the window does not fit.
 #[track_caller]
 pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
-    let Conv2d {
-        out_channels,
-        kernel_size: [r, s],
-        stride,
-        padding,
-    } = settings;
-    let channels = x.shape().get(1).copied().unwrap_or(0);
-    let weight = scope.parameter(
-        "weight",
-        [out_channels, channels, r, s],
-        he_normal(out_channels * r * s),
-    )?;
-    ops::conv2d(
-        x,
-        weight,
-        ops::Conv2d {
-            stride,
-            padding,
-            ..Default::default()
-        },
-    )
+    let (k, [r, s]) = (settings.out_channels, settings.kernel_size);
+    let channels = x.shape().get(1).copied().unwrap_or(0) / settings.groups.max(1);
+    let init = settings.weight_init.unwrap_or(he_normal(k * r * s));
+    let weight = scope.parameter("weight", [k, channels, r, s], init)?;
+    let window = ops::Conv2d {
+        stride: settings.stride,
+        padding: settings.padding,
+        dilation: settings.dilation,
+        groups: settings.groups,
+    };
+    let y = ops::conv2d(x, weight, window)?;
+    if settings.bias == Bias::No {
+        return Ok(scope.tap(y));
+    }
+    let init = settings.bias_init;
+    let bias = scope.parameter("bias", [k], init.unwrap_or(linear_bias(channels * r * s)))?;
+    Ok(scope.tap(ops::add(y, ops::reshape(bias, [1, k, 1, 1])?)?))
 }

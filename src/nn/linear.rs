@@ -23,8 +23,6 @@ pub fn linear<'g>(scope: &Scope<'g>, x: Tensor<'g>, out_features: usize) -> Resu
     let features = x.shape().last().copied().unwrap_or(0);
     let weight = scope.parameter("weight", [out_features, features], linear_weight(features))?;
     let bias = scope.parameter("bias", [out_features], linear_bias(features))?;
-    ops::add(
-        ops::matmul(x, weight, ops::Transpose::No, ops::Transpose::Yes)?,
-        bias,
-    )
+    let product = ops::matmul(x, weight, ops::Transpose::No, ops::Transpose::Yes)?;
+    Ok(scope.tap(ops::add(product, bias)?))
 }

@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 mod init;
 mod linear;
+mod mode;
 mod multi_head_attention;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
@@ -20,6 +21,7 @@ pub use dropout::dropout;
 pub use embedding::embedding;
 pub use init::{he_normal, linear_bias, linear_weight, xavier_uniform};
 pub use linear::linear;
+pub use mode::{Mode, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
 };

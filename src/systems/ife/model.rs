@@ -222,12 +222,7 @@ fn horizontal_attention<'g>(scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'
 
 fn shortcut<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: &Block) -> Result<Tensor<'g>> {
     let _inside = scope.enter();
-    let projection = Conv2d {
-        out_channels: settings.width,
-        kernel_size: [1, 1],
-        stride: [settings.stride; 2],
-        padding: [0, 0],
-    };
+    let projection = Conv2d::square(settings.width, 1, settings.stride);
     let y = conv2d(&scope.name("0"), x, projection)?;
     batch_norm2d(&scope.name("1"), y, BatchNorm2d::new(settings.mode))
 }

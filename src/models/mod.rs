@@ -1,0 +1,185 @@
+//! The networks of the field, each assembled by hand from the layers of [`nn`](crate::nn): one paper, one file.
+//!
+//! Parameters carry the names of the ecosystem (torchvision, timm, DINOv2), so that weight files fit without tables.
+//! [`find`] gives a network by the ecosystem's name for it; what can differ between files of one network, above all the
+//! number of classes, follows from the shapes of the weights ([`Model::fit_to`]).
+//!
+//! ```
+//! use axenic::{array::Spec, graph::Graph, models, nn::Mode};
+//! let model = models::find("resnet18")?;
+//! let graph = Graph::record(|r| {
+//!     let x = r.input("x", Spec::real([1, 3, 64, 64]))?;
+//!     models::record(model.as_ref(), &r.scope(), x, &Mode::inference())
+//! })?;
+//! assert_eq!(graph.parameters().map(|(_, spec)| spec.shape.elements()).sum::<usize>(), 11_689_512);
+//! # axenic::Result::Ok(())
+//! ```
+
+pub mod resnet;
+
+use crate::error::{Error, Result};
+use crate::graph::{Scope, Tensor};
+use crate::nn::Mode;
+use crate::shape::Shape;
+use std::fmt::Debug;
+
+/// A network by its name, able to be recorded.
+pub trait Model: Debug + Send + Sync {
+    /// The ecosystem's name: `resnet18`.
+    fn name(&self) -> &str;
+
+    /// What is to be known about the network from outside.
+    fn profile(&self) -> Profile;
+
+    /// The number of classes; `None` if there is no classifier.
+    fn num_classes(&self) -> Option<usize>;
+
+    /// Sets the number of classes; `None` leaves the classifier away.
+    fn set_num_classes(&mut self, num_classes: Option<usize>);
+
+    /// Takes from a file's tensors what they decide: the number of classes, the style of the names, the size of tables.
+    /// `shape_of` gives the shape of a tensor by its name.
+    fn fit_to(&mut self, shape_of: &dyn Fn(&str) -> Option<Shape>);
+
+    /// Records everything before the classifier on images x [N, C, H, W].
+    ///
+    /// # Errors
+    /// The images do not fit the network.
+    fn features<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Features<'g>>;
+
+    /// Records the classifier on the embedding [N, D]: logits [N, K]; without a classifier the embedding itself.
+    ///
+    /// # Errors
+    /// The embedding does not fit.
+    fn classify<'g>(
+        &self,
+        scope: &Scope<'g>,
+        embedding: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Tensor<'g>>;
+
+    /// Records the whole network and gives its results by name: `y`, and further names where there is more than one.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features) and [`classify`](Self::classify).
+    fn outputs<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Vec<(String, Tensor<'g>)>> {
+        let features = self.features(scope, x, mode)?;
+        let y = self.classify(scope, features.embedding, mode)?;
+        Ok(vec![("y".to_string(), y)])
+    }
+}
+
+/// What a network makes of an image before it classifies it.
+#[derive(Clone, Debug)]
+pub struct Features<'g> {
+    /// Maps [N, C, H, W], finest first: of a convolutional network the outputs of its stages, of a transformer the tokens
+    /// of several depths, laid out as the patches lie.
+    pub stages: Vec<Tensor<'g>>,
+    /// What the classifier reads [N, D].
+    pub embedding: Tensor<'g>,
+}
+
+/// Where a network's weights touch what differs from use to use, and how it wants its images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The scope of the classifier.
+    pub classifier: String,
+    /// The scope of the convolution that reads the image.
+    pub first_convolution: String,
+    /// The table of positions, if there is one.
+    pub position_embedding: Option<PositionEmbedding>,
+    /// How images are prepared.
+    pub preprocessing: Preprocessing,
+}
+
+/// A learned table [1, prefix + H·W, D] of positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionEmbedding {
+    /// The parameter's name.
+    pub name: String,
+    /// Rows that stand for no patch, before all others.
+    pub prefix_tokens: usize,
+    /// Height and width of a patch in pixels.
+    pub patch_size: usize,
+}
+
+/// How images are prepared: resized, scaled to 0…1, then (value − mean) / std per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocessing {
+    /// Height and width.
+    pub size: usize,
+    /// Per channel.
+    pub mean: [f64; 3],
+    /// Per channel.
+    pub std: [f64; 3],
+}
+
+impl Preprocessing {
+    /// The mean and standard deviation of ImageNet's training images, as nearly all published weights want them.
+    pub fn imagenet(size: usize) -> Self {
+        Self {
+            size,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+
+    /// Every channel from 0…1 to −1…1.
+    pub fn half(size: usize) -> Self {
+        Self {
+            size,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+        }
+    }
+}
+
+/// One row for each network: its name, and how it is made.
+const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
+    ("resnet18", || Box::new(resnet::resnet18())),
+    ("resnet34", || Box::new(resnet::resnet34())),
+    ("resnet50", || Box::new(resnet::resnet50())),
+];
+
+/// The names of all networks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|(name, _)| *name)
+}
+
+/// The network of this name, with the classes that it was published with.
+///
+/// # Errors
+/// There is none; the error lists those there are.
+pub fn find(name: &str) -> Result<Box<dyn Model>> {
+    let found = MODELS.iter().find(|(own, _)| *own == name);
+    found.map(|(_, make)| make()).ok_or_else(|| {
+        let all = names().collect::<Vec<_>>().join(", ");
+        Error::input(format!("there is no model {name:?}; there are {all}"))
+    })
+}
+
+/// Records a network and names its results on the recorder.
+///
+/// # Errors
+/// As [`Model::outputs`].
+pub fn record<'g>(
+    model: &dyn Model,
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    mode: &Mode<'g>,
+) -> Result<()> {
+    let outputs = model.outputs(scope, x, mode)?;
+    outputs
+        .into_iter()
+        .try_for_each(|(name, value)| scope.recorder().output(&name, value))
+}
