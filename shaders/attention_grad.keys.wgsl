@@ -5,7 +5,7 @@
 // Grid: one workgroup of 256 a tile of 64 keys × 64 channels of a head, channels first, then keys, heads, samples
 // Constants: SIGMOID; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: channels are neighbours in memory
 // Barriers: those of the tiles; the grid's surplus workgroups leave as a whole before
-// Order of summation: queries in order
+// Order of summation: tile by tile, in each the queries in the order of tile_chain
 
 @group(0) @binding(0) var<storage, read> q: array<Store>;
 @group(0) @binding(1) var<storage, read> k: array<Store>;
@@ -24,7 +24,7 @@ var<private> pitch: u32;
 /// Whether tile_product computes v · output_grad instead of k · q, and tile_chain multiplies by output_grad instead of q.
 var<private> of_values: bool;
 
-fn tile_a(row: u32, depth: u32) -> f32 {
+fn of_key(row: u32, depth: u32) -> f32 {
     if (row >= params.keys) {
         return 0.0;
     }
@@ -47,12 +47,19 @@ fn of_query(query: u32, channel: u32) -> f32 {
     return f32(q[at]);
 }
 
-fn tile_b(depth: u32, column: u32) -> f32 {
-    return of_query(column, depth);
+fn tile_a(row: u32, depth: u32) -> vec4<f32> {
+    return vec4<f32>(
+        of_key(row, depth), of_key(row + 1u, depth), of_key(row + 2u, depth), of_key(row + 3u, depth));
 }
 
-fn tile_c(depth: u32, column: u32) -> f32 {
-    return of_query(depth, column);
+fn tile_b(depth: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(
+        of_query(column, depth), of_query(column + 1u, depth), of_query(column + 2u, depth), of_query(column + 3u, depth));
+}
+
+fn tile_c(depth: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(
+        of_query(depth, column), of_query(depth, column + 1u), of_query(depth, column + 2u), of_query(depth, column + 3u));
 }
 
 fn takes_part(sample: u32, key: u32) -> bool {
@@ -72,23 +79,23 @@ fn main(
     pitch = params.heads * params.head_dim;
     query_start = head_start(part, params, params.queries);
     key_start = head_start(part, params, params.keys);
-    let first = tile_results(vec2<u32>(part.row, part.column), lane);
+    let first = tile_results(vec2<u32>(part.row, part.column), 0u, lane);
     var seen = vec4<bool>(false);
     for (var r = 0u; r < 4u; r++) {
-        seen[r] = takes_part(part.sample, first.x + 16u * r);
+        seen[r] = takes_part(part.sample, first.x + r);
     }
     // Keys that take no part, a whole tile of them, wait for no query.
     let queries = select(0u, params.queries, tile_takes_part(part.sample, part.row));
-    var k_sums = TileSums();
-    var v_sums = TileSums();
-    for (var query = 0u; query < queries; query += TILE) {
+    var k_sums = TileBlock();
+    var v_sums = TileBlock();
+    for (var query = 0u; query < queries; query += TILE_BLOCK) {
         of_values = false;
-        var scores = tile_product(vec2<u32>(part.row, query), 0u, params.head_dim, lane);
+        var scores = tile_product(vec2<u32>(part.row, query), 0u, params.head_dim, lane)[0];
         of_values = true;
-        var grads = tile_product(vec2<u32>(part.row, query), 0u, params.head_dim, lane);
-        let column = tile_results(vec2<u32>(part.row, query), lane).y;
+        var grads = tile_product(vec2<u32>(part.row, query), 0u, params.head_dim, lane)[0];
+        let column = tile_results(vec2<u32>(part.row, query), 0u, lane).y;
         for (var c = 0u; c < 4u; c++) {
-            let own = column + 16u * c;
+            let own = column + c;
             var of_row = vec2<f32>(0.0);
             if (own < params.queries) {
                 of_row = rows[(part.sample * params.queries + own) * params.heads + part.head];
@@ -106,8 +113,8 @@ fn main(
     }
     for (var r = 0u; r < 4u; r++) {
         for (var c = 0u; c < 4u; c++) {
-            let row = first.x + 16u * r;
-            let channel = first.y + 16u * c;
+            let row = first.x + r;
+            let channel = first.y + c;
             if (row < params.keys && channel < params.head_dim) {
                 k_grad[key_start + row * pitch + channel] = Store(k_sums[r][c]);
                 v_grad[key_start + row * pitch + channel] = Store(v_sums[r][c]);

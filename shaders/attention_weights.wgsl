@@ -19,18 +19,28 @@ var<private> query_start: u32;
 var<private> key_start: u32;
 var<private> pitch: u32;
 
-fn tile_a(row: u32, depth: u32) -> f32 {
+fn of_query(row: u32, depth: u32) -> f32 {
     if (row >= params.queries) {
         return 0.0;
     }
     return f32(q[query_start + row * pitch + depth]);
 }
 
-fn tile_b(depth: u32, column: u32) -> f32 {
+fn of_key(depth: u32, column: u32) -> f32 {
     if (column >= params.keys) {
         return 0.0;
     }
     return f32(k[key_start + column * pitch + depth]);
+}
+
+fn tile_a(row: u32, depth: u32) -> vec4<f32> {
+    return vec4<f32>(
+        of_query(row, depth), of_query(row + 1u, depth), of_query(row + 2u, depth), of_query(row + 3u, depth));
+}
+
+fn tile_b(depth: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(
+        of_key(depth, column), of_key(depth, column + 1u), of_key(depth, column + 2u), of_key(depth, column + 3u));
 }
 
 fn takes_part(sample: u32, key: u32) -> bool {
@@ -53,16 +63,16 @@ fn main(
     let origin = vec2<u32>(part.row, part.column);
     // A tile of keys that take no part needs no product.
     let depth = select(0u, params.head_dim, tile_takes_part(part.sample, part.column));
-    var scores = tile_product(origin, 0u, depth, lane);
-    let first = tile_results(origin, lane);
+    var scores = tile_product(origin, 0u, depth, lane)[0];
+    let first = tile_results(origin, 0u, lane);
     for (var r = 0u; r < 4u; r++) {
-        let row = first.x + 16u * r;
+        let row = first.x + r;
         if (row >= params.queries) {
             continue;
         }
         let normaliser = f32(log_sum_exp[(part.sample * params.queries + row) * params.heads + part.head]);
         for (var c = 0u; c < 4u; c++) {
-            let key = first.y + 16u * c;
+            let key = first.y + c;
             if (key < params.keys) {
                 let weight = exp(score_of(scores[r][c], params.scale).x - normaliser);
                 let at = ((part.sample * params.heads + part.head) * params.queries + row) * params.keys + key;

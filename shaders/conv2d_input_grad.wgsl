@@ -3,8 +3,9 @@
 // Uses: store_f32, index, tile, convolution
 // Bindings: 0 output_grad, 1 weight, 2 x_grad, 3 the lengths and the phase
 // Grid: one launch for each phase, the elements with the same remainders modulo the stride; in it one workgroup of 256 a
-//   tile of 64 channels × 64 elements of a group, channels first, then elements, then groups
-// Constants: KERNEL_H … DILATION_W, the window; TAPS_H, TAPS_W, the taps that see the phase
+//   tile of the channels × the elements of a group, channels first, then elements, then groups
+// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; TAPS_H, TAPS_W: the taps that see
+//   the phase
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: k, then r, then s
 
@@ -19,7 +20,7 @@ struct Params {
     shift: vec2<u32>,
 }
 
-@group(0) @binding(0) var<storage, read> output_grad: array<Store>;
+@group(0) @binding(0) var<storage, read> output_grad: array<vec4<Store>>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;
 @group(0) @binding(2) var<storage, read_write> x_grad: array<Store>;
 @group(0) @binding(3) var<uniform> params: Params;
@@ -36,27 +37,40 @@ fn in_taps(depth: u32) -> vec3<u32> {
     return vec3<u32>(row / max(TAPS_H, 1u), row % max(TAPS_H, 1u), depth % max(TAPS_W, 1u));
 }
 
-/// Row: a channel of the group; depth: map and tap.
-fn tile_a(row: u32, depth: u32) -> f32 {
-    if (row >= params.lengths.channels) {
-        return 0.0;
-    }
+/// Rows: channels of the group; depth: map and tap.
+fn tile_a(row: u32, depth: u32) -> vec4<f32> {
     let at = in_taps(depth);
     let tap = params.first + params.step * at.yz;
     let plane = (own_group * params.lengths.maps + at.x) * params.lengths.channels + row;
-    return f32(weight[(plane * KERNEL_H + tap.x) * KERNEL_W + tap.y]);
+    var quad = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        if (row + i < params.lengths.channels) {
+            quad[i] = f32(weight[((plane + i) * KERNEL_H + tap.x) * KERNEL_W + tap.y]);
+        }
+    }
+    return quad;
 }
 
-/// Depth: map and tap; column: image and element. A position above or left of y wraps around and so is outside, too.
-fn tile_b(depth: u32, column: u32) -> f32 {
-    let element = in_planes(column, params.grid);
+/// Depth: map and tap; columns: images and elements. A position above or left of y wraps around and so is outside, too.
+fn tile_b(depth: u32, column: u32) -> vec4<f32> {
     let tap = in_taps(depth);
-    let at = element.yz + params.offset - params.shift * tap.yz;
-    if (element.x >= params.lengths.images || any(at >= params.lengths.output)) {
-        return 0.0;
+    let size = params.lengths.output;
+    var element = in_planes(column, params.grid);
+    var quad = vec4<f32>(0.0);
+    if (QUADS != 0u && element.x < params.lengths.images) {
+        let plane = (element.x * params.lengths.groups + own_group) * params.lengths.maps + tap.x;
+        return vec4<f32>(output_grad[((plane * size.x + element.y) * size.y + element.z) / 4u]);
     }
-    let plane = (element.x * params.lengths.groups + own_group) * params.lengths.maps + tap.x;
-    return f32(output_grad[(plane * params.lengths.output.x + at.x) * params.lengths.output.y + at.y]);
+    for (var i = 0u; i < 4u; i++) {
+        let at = element.yz + params.offset - params.shift * tap.yz;
+        if (element.x < params.lengths.images && all(at < size)) {
+            let plane = (element.x * params.lengths.groups + own_group) * params.lengths.maps + tap.x;
+            let own = (plane * size.x + at.x) * size.y + at.y;
+            quad[i] = f32(output_grad[own / 4u][own % 4u]);
+        }
+        element = following(element, params.grid);
+    }
+    return quad;
 }
 
 @compute @workgroup_size(256)
@@ -66,27 +80,30 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let channels = params.lengths.channels;
-    let tiles = (vec2<u32>(channels, params.lengths.images * params.grid.x * params.grid.y) + TILE - 1u) / TILE;
+    let columns = params.lengths.images * params.grid.x * params.grid.y;
+    let tiles = (vec2<u32>(channels, columns) + tile_size() - 1u) / tile_size();
     let index = linear_workgroup(group, groups);
     if (index >= params.lengths.groups * tiles.x * tiles.y) {
         return;
     }
     own_group = index / (tiles.x * tiles.y);
-    let origin = TILE * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
+    let origin = tile_size() * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
     var sums = tile_product(origin, 0u, params.lengths.maps * TAPS_H * TAPS_W, lane);
-    let first = tile_results(origin, lane);
-    for (var c = 0u; c < 4u; c++) {
-        let element = in_planes(first.y + 16u * c, params.grid);
-        let at = params.remainder + vec2<u32>(STRIDE_H, STRIDE_W) * element.yz;
-        if (element.x >= params.lengths.images || any(at >= params.lengths.input)) {
-            continue;
-        }
-        for (var r = 0u; r < 4u; r++) {
-            let channel = first.x + 16u * r;
-            if (channel < channels) {
-                let plane = (element.x * params.lengths.groups + own_group) * channels + channel;
-                x_grad[(plane * params.lengths.input.x + at.x) * params.lengths.input.y + at.y] = Store(sums[r][c]);
+    for (var block = 0u; block < TILE_HIGH * TILE_WIDE; block++) {
+        let first = tile_results(origin, block, lane);
+        var element = in_planes(first.y, params.grid);
+        for (var c = 0u; c < 4u; c++) {
+            let at = params.remainder + vec2<u32>(STRIDE_H, STRIDE_W) * element.yz;
+            let inside = element.x < params.lengths.images && all(at < params.lengths.input);
+            for (var r = 0u; r < 4u; r++) {
+                let channel = first.x + r;
+                if (inside && channel < channels) {
+                    let plane = (element.x * params.lengths.groups + own_group) * channels + channel;
+                    let own = (plane * params.lengths.input.x + at.x) * params.lengths.input.y + at.y;
+                    x_grad[own] = Store(sums[block][r][c]);
+                }
             }
+            element = following(element, params.grid);
         }
     }
 }

@@ -2,9 +2,9 @@
 // Room: src/ops/conv2d_weight_grad.rs
 // Uses: store_f32, index, tile, convolution
 // Bindings: 0 x, 1 output_grad, 2 partial sums, 3 the lengths and the parts
-// Grid: one workgroup of 256 a tile of 64 maps × 64 channels and taps of a group, maps first, then channels and taps, then
-//   groups, then parts of the sum
-// Constants: KERNEL_H … DILATION_W, the window; TILE_B_BY_DEPTH
+// Grid: one workgroup of 256 a tile of the maps × the channels and taps of a group, maps first, then channels and taps,
+//   then groups, then parts of the sum
+// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W: the window; TILE_B_BY_DEPTH
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: n, then i, then j; conv2d_weight_grad.combine adds the parts
 
@@ -22,26 +22,32 @@ struct Params {
 /// The group that this workgroup computes.
 var<private> own_group: u32;
 
-/// Row: a map of the group; depth: image and position.
-fn tile_a(row: u32, depth: u32) -> f32 {
-    if (row >= params.lengths.maps) {
-        return 0.0;
-    }
+/// Rows: maps of the group; depth: image and position.
+fn tile_a(row: u32, depth: u32) -> vec4<f32> {
     let area = params.lengths.output.x * params.lengths.output.y;
     let plane = (depth / area * params.lengths.groups + own_group) * params.lengths.maps + row;
-    return f32(output_grad[plane * area + depth % area]);
+    var quad = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        if (row + i < params.lengths.maps) {
+            quad[i] = f32(output_grad[(plane + i) * area + depth % area]);
+        }
+    }
+    return quad;
 }
 
-/// Depth: image and position; column: channel and tap.
-fn tile_b(depth: u32, column: u32) -> f32 {
+/// Depth: image and position; columns: channels and taps.
+fn tile_b(depth: u32, column: u32) -> vec4<f32> {
     let position = in_planes(depth, params.lengths.output);
-    let tap = in_window(column);
-    let at = seen(position.yz, tap.yz, params.lengths.padding);
-    if (tap.x >= params.lengths.channels || any(at >= params.lengths.input)) {
-        return 0.0;
+    let plane = (position.x * params.lengths.groups + own_group) * params.lengths.channels;
+    var quad = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        let tap = in_window(column + i);
+        let at = seen(position.yz, tap.yz, params.lengths.padding);
+        if (tap.x < params.lengths.channels && all(at < params.lengths.input)) {
+            quad[i] = f32(x[((plane + tap.x) * params.lengths.input.x + at.x) * params.lengths.input.y + at.y]);
+        }
     }
-    let plane = (position.x * params.lengths.groups + own_group) * params.lengths.channels + tap.x;
-    return f32(x[(plane * params.lengths.input.x + at.x) * params.lengths.input.y + at.y]);
+    return quad;
 }
 
 @compute @workgroup_size(256)
@@ -51,7 +57,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let columns = params.lengths.channels * KERNEL_H * KERNEL_W;
-    let tiles = (vec2<u32>(params.lengths.maps, columns) + TILE - 1u) / TILE;
+    let tiles = (vec2<u32>(params.lengths.maps, columns) + tile_size() - 1u) / tile_size();
     let index = linear_workgroup(group, groups);
     let each = tiles.x * tiles.y;
     if (index >= params.parts * params.lengths.groups * each) {
@@ -61,16 +67,16 @@ fn main(
     own_group = index / each % params.lengths.groups;
     let terms = params.lengths.images * params.lengths.output.x * params.lengths.output.y;
     let start = min(part * params.per_part, terms);
-    let origin = TILE * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
+    let origin = tile_size() * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
     var sums = tile_product(origin, start, min(start + params.per_part, terms), lane);
-    let first = tile_results(origin, lane);
-    for (var r = 0u; r < 4u; r++) {
-        for (var c = 0u; c < 4u; c++) {
-            let map = first.x + 16u * r;
-            let column = first.y + 16u * c;
-            if (map < params.lengths.maps && column < columns) {
-                let row = (part * params.lengths.groups + own_group) * params.lengths.maps + map;
-                partial[row * columns + column] = sums[r][c];
+    for (var block = 0u; block < TILE_HIGH * TILE_WIDE; block++) {
+        let first = tile_results(origin, block, lane);
+        for (var r = 0u; r < 4u; r++) {
+            let row = (part * params.lengths.groups + own_group) * params.lengths.maps + first.x + r;
+            for (var c = 0u; c < 4u; c++) {
+                if (first.x + r < params.lengths.maps && first.y + c < columns) {
+                    partial[row * columns + first.y + c] = sums[block][r][c];
+                }
             }
         }
     }

@@ -2,8 +2,9 @@
 // Room: src/ops/matmul.rs
 // Uses: store_f32, index, tile
 // Bindings: 0 a, 1 b, 2 y, 3 lengths and strides
-// Grid: one workgroup of 256 a tile of 64 × 64 of y, rows of tiles first, then columns, then the batch
-// Constants: TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory
+// Grid: one workgroup of 256 a tile of y, rows of tiles first, then columns, then the batch
+// Constants: TILE_HIGH, TILE_WIDE: the tile; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory; A_QUADS,
+//   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: l = 0, 1, …
 
@@ -18,27 +19,46 @@ struct Params {
     b_step: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<Store>;
-@group(0) @binding(1) var<storage, read> b: array<Store>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<Store>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<Store>>;
 @group(0) @binding(2) var<storage, read_write> y: array<Store>;
 @group(0) @binding(3) var<uniform> params: Params;
+
+override A_QUADS: u32 = 0u;
+override B_QUADS: u32 = 0u;
 
 /// Where the operands of this workgroup's matrix start.
 var<private> a_start: u32;
 var<private> b_start: u32;
 
-fn tile_a(row: u32, depth: u32) -> f32 {
-    if (row >= params.m) {
-        return 0.0;
+fn tile_a(row: u32, depth: u32) -> vec4<f32> {
+    let at = a_start + row * params.a_strides.x + depth * params.a_strides.y;
+    var quad = vec4<f32>(0.0);
+    if (A_QUADS != 0u && row < params.m) {
+        return vec4<f32>(a[at / 4u]);
     }
-    return f32(a[a_start + row * params.a_strides.x + depth * params.a_strides.y]);
+    for (var i = 0u; i < 4u; i++) {
+        let own = at + i * params.a_strides.x;
+        if (row + i < params.m) {
+            quad[i] = f32(a[own / 4u][own % 4u]);
+        }
+    }
+    return quad;
 }
 
-fn tile_b(depth: u32, column: u32) -> f32 {
-    if (column >= params.n) {
-        return 0.0;
+fn tile_b(depth: u32, column: u32) -> vec4<f32> {
+    let at = b_start + depth * params.b_strides.x + column * params.b_strides.y;
+    var quad = vec4<f32>(0.0);
+    if (B_QUADS != 0u && column < params.n) {
+        return vec4<f32>(b[at / 4u]);
     }
-    return f32(b[b_start + depth * params.b_strides.x + column * params.b_strides.y]);
+    for (var i = 0u; i < 4u; i++) {
+        let own = at + i * params.b_strides.y;
+        if (column + i < params.n) {
+            quad[i] = f32(b[own / 4u][own % 4u]);
+        }
+    }
+    return quad;
 }
 
 @compute @workgroup_size(256)
@@ -47,7 +67,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tiles = (vec2<u32>(params.m, params.n) + TILE - 1u) / TILE;
+    let tiles = (vec2<u32>(params.m, params.n) + tile_size() - 1u) / tile_size();
     let index = linear_workgroup(group, groups);
     if (index >= params.batch * tiles.x * tiles.y) {
         return;
@@ -55,15 +75,17 @@ fn main(
     let batch = index / (tiles.x * tiles.y);
     a_start = batch * params.a_step;
     b_start = batch * params.b_step;
-    let origin = TILE * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
+    let origin = tile_size() * vec2<u32>(index % tiles.x, index / tiles.x % tiles.y);
     var sums = tile_product(origin, 0u, params.k, lane);
-    let first = tile_results(origin, lane);
-    for (var r = 0u; r < 4u; r++) {
-        for (var c = 0u; c < 4u; c++) {
-            let i = first.x + 16u * r;
-            let j = first.y + 16u * c;
-            if (i < params.m && j < params.n) {
-                y[(batch * params.m + i) * params.n + j] = Store(sums[r][c]);
+    for (var block = 0u; block < TILE_HIGH * TILE_WIDE; block++) {
+        let first = tile_results(origin, block, lane);
+        for (var r = 0u; r < 4u; r++) {
+            for (var c = 0u; c < 4u; c++) {
+                let i = first.x + r;
+                let j = first.y + c;
+                if (i < params.m && j < params.n) {
+                    y[(batch * params.m + i) * params.n + j] = Store(sums[block][r][c]);
+                }
             }
         }
     }

@@ -309,8 +309,33 @@ mod gpu {
     /// What lies in the outputs before an operation with room to spare is launched.
     const UNTOUCHED: f32 = 7.0;
 
+    /// Whatever the tile, a result is the same sum in the same order.
+    #[test]
+    fn tiles_change_no_bit() {
+        let Some(mut gpu) = gpu(Checks::On) else {
+            return;
+        };
+        let tiled = ["matmul", "conv2d", "conv2d_input_grad"];
+        for room in ROOMS.iter().filter(|room| tiled.contains(&room.name)) {
+            for case in room.cases().iter().step_by(4) {
+                let mut all = gpu.target().variants().into_iter().map(|target| {
+                    let outputs = run_at(&mut gpu, case, target).expect("it runs");
+                    outputs.iter().map(bits).collect::<Vec<_>>()
+                });
+                let first = all.next().expect("there is a tile");
+                let name = room.name;
+                assert!(all.all(|other| other == first), "{name}: {}", case.about);
+            }
+        }
+    }
+
     /// The outputs of a case.
     fn run(gpu: &mut Gpu, case: &RoomCase) -> Result<Vec<Array>> {
+        let target = gpu.target();
+        run_at(gpu, case, target)
+    }
+
+    fn run_at(gpu: &mut Gpu, case: &RoomCase, target: Target) -> Result<Vec<Array>> {
         let names: Vec<String> = (0..case.inputs.len()).map(|i| i.to_string()).collect();
         let graph = Graph::record(|r| {
             let inputs = names.iter().zip(&case.inputs);
@@ -321,7 +346,7 @@ mod gpu {
             let mut outputs = outputs.iter().enumerate();
             outputs.try_for_each(|(i, &output)| r.output(&i.to_string(), output))
         })?;
-        let plan = gpu.prepare(Arc::new(Plan::new(Arc::new(graph), gpu.target())?))?;
+        let plan = gpu.prepare(Arc::new(Plan::new(Arc::new(graph), target)?))?;
         let inputs: Vec<(&str, &Array)> =
             names.iter().map(String::as_str).zip(&case.inputs).collect();
         gpu.run(plan, &inputs, None)

@@ -1,7 +1,7 @@
 //! Every shader is valid text, says what it is, and agrees with the launches of its room.
 
 use axenic::array::{Element, Spec};
-use axenic::graph::{Binding, Launch, Limits, Shader, Target, library};
+use axenic::graph::{Binding, Class, Launch, Limits, Shader, Target, library};
 use axenic::ops::{ROOMS, RoomCase};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
@@ -9,26 +9,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// What every device offers, and what a large one does: rooms may launch otherwise there.
-fn devices() -> [Limits; 2] {
+/// What every device offers, and what a large one does, with every way to cut products: rooms may launch otherwise there.
+fn devices() -> Vec<Limits> {
     let large = Limits {
         binding_bytes: 4 << 30,
         storage_buffers: 32,
         invocations: 1024,
         workgroup_bytes: 64 << 10,
+        tiling: Class::Discrete.tiling(),
     };
-    [Limits::default(), large]
+    let least = Limits::default();
+    let variants = least.tiling.variants();
+    let cut = variants.map(|tiling| Limits { tiling, ..least });
+    cut.chain([large]).collect()
 }
 
 /// Everything that every room launches in any of its cases, with the place for complaints.
 fn launches() -> Vec<(String, &'static str, RoomCase, Limits, Vec<Launch>)> {
     let mut all = Vec::new();
     for room in ROOMS {
-        for (case, limits) in room
-            .cases()
-            .into_iter()
-            .flat_map(|case| devices().map(|limits| (case.clone(), limits)))
-        {
+        for (case, limits) in room.cases().into_iter().flat_map(|case| {
+            devices()
+                .into_iter()
+                .map(move |limits| (case.clone(), limits))
+        }) {
             let place = format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
             let launches = case.op.launches(&specs(&case), &limits);
             let launches = launches.unwrap_or_else(|e| panic!("{place}: {e}"));

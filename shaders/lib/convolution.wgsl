@@ -18,11 +18,25 @@ override STRIDE_H: u32 = 1u;
 override STRIDE_W: u32 = 1u;
 override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
+/// 1 where a window of one tap moves by one over planes without padding whose area is a multiple of 4: four neighbouring
+/// positions then see a vector of the buffer.
+override QUADS: u32 = 0u;
 
 /// An index over planes of `size`: the plane, the row, the column.
 fn in_planes(index: u32, size: vec2<u32>) -> vec3<u32> {
     let row = index / size.y;
     return vec3<u32>(row / size.x, row % size.x, index % size.y);
+}
+
+/// What follows a position in planes of `size`.
+fn following(position: vec3<u32>, size: vec2<u32>) -> vec3<u32> {
+    if (position.z + 1u < size.y) {
+        return position + vec3<u32>(0u, 0u, 1u);
+    }
+    if (position.y + 1u < size.x) {
+        return vec3<u32>(position.x, position.y + 1u, 0u);
+    }
+    return vec3<u32>(position.x + 1u, 0u, 0u);
 }
 
 /// The channel, the row and the column of the tap number `index` of a window over all channels.

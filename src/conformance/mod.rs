@@ -66,11 +66,24 @@ pub fn audit(
     inputs: &[(&str, &Array)],
     sample: Sample,
 ) -> Result<Vec<Finding>> {
-    let plan = executor.prepare(Arc::new(Plan::new(graph.clone(), executor.target())?))?;
+    let plan = Plan::new(graph.clone(), executor.target())?;
+    audit_plan(Arc::new(plan), executor, lasting, inputs, sample)
+}
+
+/// Runs a plan as [`audit`] does a graph.
+fn audit_plan(
+    plan: Arc<Plan>,
+    executor: &mut dyn Executor,
+    lasting: &[(&str, &Array)],
+    inputs: &[(&str, &Array)],
+    sample: Sample,
+) -> Result<Vec<Finding>> {
+    let graph = plan.graph().clone();
+    let plan = executor.prepare(plan)?;
     lasting
         .iter()
         .try_for_each(|(name, value)| executor.write(name, value))?;
-    let mut audit = Audit::new(graph, sample)?;
+    let mut audit = Audit::new(&graph, sample)?;
     audit.is_f64 = executor.target() == Target::Reference;
     audit.take_leaves(lasting, inputs)?;
     let mut failure = None;

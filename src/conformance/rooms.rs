@@ -1,11 +1,11 @@
 //! The rooms' cases on an executor, and their gradient rules against central differences.
 
-use super::{Finding, Sample, audit};
+use super::{Finding, Sample, audit_plan};
 use crate::array::{Array, Element, Spec};
 use crate::autodiff;
 use crate::error::Result;
 use crate::exec::{Executor, Reference};
-use crate::graph::{Graph, Recorder, Tensor};
+use crate::graph::{Graph, Recorder, Target, Tensor};
 use crate::ops::{Room, RoomCase};
 use crate::plan::Plan;
 use crate::rng::Stream;
@@ -52,7 +52,8 @@ pub fn markdown(executors: &[&str], rows: &[(&str, usize, Vec<bool>)]) -> String
     text
 }
 
-/// Checks all cases of a room on an executor.
+/// Checks all cases of a room on an executor: each as the executor would run it, and in one of the variants that its
+/// device can run, in turn, so that every variant sees many cases on every device.
 ///
 /// # Errors
 /// As [`check_case`], with the case.
@@ -65,9 +66,12 @@ pub fn check_room(room: &Room, executor: &mut dyn Executor) -> Result<RoomFindin
         forward: None,
         gradient: None,
     };
-    for case in cases {
+    let own = executor.target();
+    let variants = own.variants().into_iter().cycle();
+    for (case, variant) in cases.into_iter().zip(variants) {
         let place = || format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
-        let found = check_case(room, &case, executor).map_err(|e| e.within(place()))?;
+        let found = check_targets(room, &case, executor, &[own, variant]);
+        let found = found.map_err(|e| e.within(place()))?;
         let first = found.first().map(|finding| finding.node);
         for finding in found {
             all.elements += finding.checked;
@@ -96,14 +100,29 @@ pub fn check_case(
     case: &RoomCase,
     executor: &mut dyn Executor,
 ) -> Result<Vec<Finding>> {
+    check_targets(room, case, executor, &[executor.target()])
+}
+
+/// Checks a case as planned for each of the targets; plans that launch the same are run once.
+fn check_targets(
+    room: &Room,
+    case: &RoomCase,
+    executor: &mut dyn Executor,
+    targets: &[Target],
+) -> Result<Vec<Finding>> {
     let recorded = record_case(Through::All, room, case)?;
-    audit(
-        &recorded.graph,
-        executor,
-        &[],
-        &recorded.inputs(),
-        Sample::All,
-    )
+    let mut findings = Vec::new();
+    let mut plans: Vec<Arc<Plan>> = Vec::new();
+    for &target in targets {
+        let plan = Arc::new(Plan::new(recorded.graph.clone(), target)?);
+        if plans.iter().any(|known| known.steps() == plan.steps()) {
+            continue;
+        }
+        plans.push(plan.clone());
+        let inputs = recorded.inputs();
+        findings.extend(audit_plan(plan, executor, &[], &inputs, Sample::All)?);
+    }
+    Ok(findings)
 }
 
 /// Checks the gradient rule of a case in f64 against central differences. Gives the largest ratio of the difference to

@@ -256,7 +256,7 @@ fn match_inputs<'a>(plan: &Plan, given: &[(&str, &'a Array)]) -> Result<Vec<(usi
 
 /// That a plan was made for this executor.
 fn check_target(executor: &dyn Executor, plan: &Plan) -> Result<()> {
-    if *plan.target() == executor.target() {
+    if plan.target().suits(&executor.target()) {
         return Ok(());
     }
     let (target, own) = (plan.target(), executor.description());

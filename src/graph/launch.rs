@@ -1,5 +1,7 @@
 //! A GPU dispatch as plain data: which shader, which values, which words. Rooms describe; only the gpu executor acts.
 
+use super::tiling::{Class, Tiling};
+
 /// A WGSL compute shader with one entry point, `main`. What runs is the concatenation of the library texts it uses and
 /// its own text, nothing else.
 #[derive(Debug)]
@@ -61,6 +63,13 @@ pub mod library {
     pub const WINDOWS: &str = include_str!("../../shaders/lib/windows.wgsl");
 }
 
+/// Shaders are told apart by their names.
+impl PartialEq for Shader {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 /// What a shader's storage binding refers to: the node's n-th input, output, or scratch buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
@@ -76,7 +85,7 @@ pub enum Binding {
 ///
 /// The storage bindings are `@group(0) @binding(0..)` in the order of `bindings`; the uniform block follows as the next
 /// binding and holds `words` (f32 by their bits), if there are any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// What runs.
     pub shader: &'static Shader,
@@ -172,6 +181,8 @@ pub struct Limits {
     pub invocations: u32,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
+    /// How products of matrices are cut: a choice that goes with the device, no limit of it.
+    pub tiling: Tiling,
 }
 
 impl Default for Limits {
@@ -182,6 +193,7 @@ impl Default for Limits {
             storage_buffers: 8,
             invocations: 256,
             workgroup_bytes: 16 << 10,
+            tiling: Class::Integrated.tiling(),
         }
     }
 }
@@ -198,4 +210,29 @@ pub enum Target {
     },
     /// f32 on a device with these limits.
     Gpu(Limits),
+}
+
+impl Target {
+    /// Whether a plan for this target can run where plans for `other` do. Tilings run everywhere.
+    pub fn suits(&self, other: &Target) -> bool {
+        match (self, other) {
+            (Target::Gpu(own), Target::Gpu(limits)) => {
+                let tiling = limits.tiling;
+                Limits { tiling, ..*own } == *limits
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The targets for the same device at which launches may differ: one for each way to cut products.
+    pub fn variants(&self) -> Vec<Target> {
+        match *self {
+            Target::Gpu(limits) => {
+                let tilings = limits.tiling.variants();
+                let with = |tiling| Target::Gpu(Limits { tiling, ..limits });
+                tilings.map(with).collect()
+            }
+            _ => vec![*self],
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod op;
 mod print;
 mod recorder;
 mod simplify;
+mod tiling;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
@@ -20,6 +21,7 @@ pub use op::{
     expect_index, expect_inputs, expect_reals,
 };
 pub use recorder::{Inside, Recorder, Scope, Tensor};
+pub use tiling::{Class, Tile, Tiling};
 
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};

@@ -11,7 +11,7 @@
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
 //!
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
-//! multiplies it; a device computes tiles of 64 maps × 64 positions and unfolds on the way.
+//! multiplies it; a device computes tiles of maps × positions and unfolds on the way.
 //!
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
@@ -250,7 +250,7 @@ impl Op for Conv2d {
         }
     }
 
-    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+    fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let geometry = self.geometry(inputs[0], inputs[1])?;
         let Geometry {
             images,
@@ -260,11 +260,12 @@ impl Op for Conv2d {
             ..
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
-        let tiles = maps.div_ceil(64) * (images * output[0] * output[1]).div_ceil(64);
+        let positions = output[0] * output[1];
+        let size = [maps, images * positions];
+        let launch = geometry.describe(Launch::new(&SHADER, bindings));
+        let launch = launch.constant("QUADS", geometry.quads());
         Ok(vec![
-            geometry
-                .describe(Launch::new(&SHADER, bindings))
-                .groups(groups * tiles),
+            limits.tiling.tile(groups, size).cover(launch, groups, size),
         ])
     }
 

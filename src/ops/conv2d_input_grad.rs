@@ -368,7 +368,7 @@ impl Op for Conv2dInputGrad {
         }
     }
 
-    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+    fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let geometry = self.geometry(inputs[0].shape, inputs[1].shape)?;
         let Geometry {
             images,
@@ -378,9 +378,11 @@ impl Op for Conv2dInputGrad {
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
         let describe = |geometry: &Geometry, [height, width]: [usize; 2]| {
-            geometry
-                .describe(Launch::new(&SHADER, bindings))
-                .groups(groups * channels.div_ceil(64) * (images * height * width).div_ceil(64))
+            let size = [channels, images * height * width];
+            let launch = geometry.describe(Launch::new(&SHADER, bindings));
+            let tile = limits.tiling.tile(groups, size);
+            tile.cover(launch, groups, size)
+                .constant("QUADS", geometry.quads())
         };
         let launch = |part: &Part| {
             let [rows, columns] = part.phases;

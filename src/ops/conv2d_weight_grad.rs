@@ -10,7 +10,7 @@
 //! output_grad it is `conv2d`.
 //!
 //! **Numerics.** The N·H′·W′ products of one element are added in an order that depends on the executor: in several parts
-//! that are cut by the shapes alone, then the parts in order.
+//! that are cut by the shapes (on a device also by its class), then the parts in order.
 //!
 //! **Cost.** As many operations as the convolution.
 //!
@@ -22,7 +22,7 @@ use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, Tile, View,
     ViewMut, expect_reals, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
@@ -52,10 +52,10 @@ static COMBINE: Shader = Shader {
 const COLUMNS: usize = 288;
 /// The pieces of work that the host makes at least, if the sum is long enough.
 const PIECES: usize = 16;
+/// The terms of a part of a sum on a device, at least.
+const PART: usize = 256;
 /// The most elements of partial sums.
 const PARTIAL_SUMS: usize = 12 << 20;
-/// The workgroups that keep a device busy.
-const BUSY: usize = 512;
 
 /// The gradient of [`Conv2d`] with respect to the weight, see the room's documentation.
 #[derive(Clone, Debug)]
@@ -403,9 +403,9 @@ impl Op for Conv2dWeightGrad {
                     cut.parts * geometry.groups * cut.blocks * cut.piece,
                 ]
             }
-            Target::Gpu(_) => {
+            Target::Gpu(limits) => {
                 vec![
-                    device_parts(&geometry)
+                    device_parts(&geometry, limits)
                         * geometry.groups
                         * geometry.maps
                         * geometry.channels
@@ -416,10 +416,11 @@ impl Op for Conv2dWeightGrad {
         }
     }
 
-    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+    fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let geometry = self.geometry(inputs[0].shape, inputs[1].shape)?;
-        let parts = device_parts(&geometry);
-        let (tiles, depth) = device_tiles(&geometry);
+        let count = geometry.weight()?.elements();
+        let parts = device_parts(&geometry, limits);
+        let (size, depth) = device_product(&geometry);
         let per_part = depth.div_ceil(parts).next_multiple_of(16);
         let partial = Launch::new(
             &SHADER,
@@ -429,10 +430,9 @@ impl Op for Conv2dWeightGrad {
             .describe(partial)
             .words(&[parts, per_part])
             .constant("TILE_B_BY_DEPTH", 1.0);
-        let count = geometry.weight()?.elements();
         let combine = Launch::new(&COMBINE, [Binding::Output(0), Binding::Scratch(0)]);
         Ok(vec![
-            partial.groups(parts * tiles),
+            device_tile(&geometry, limits).cover(partial, parts * geometry.groups, size),
             combine.words(&[parts, count]).elements(count, WORKGROUP),
         ])
     }
@@ -460,23 +460,26 @@ impl Op for Conv2dWeightGrad {
     }
 }
 
-/// The tiles of results on a device, and the terms of each sum.
-fn device_tiles(geometry: &Geometry) -> (usize, usize) {
+/// The results of a group on a device, and the terms of each sum.
+fn device_product(geometry: &Geometry) -> ([usize; 2], usize) {
     let columns = geometry.channels * geometry.taps();
-    let tiles = geometry.groups * geometry.maps.div_ceil(64) * columns.div_ceil(64);
-    (
-        tiles,
-        geometry.images * geometry.output[0] * geometry.output[1],
-    )
+    let positions = geometry.output[0] * geometry.output[1];
+    ([geometry.maps, columns], geometry.images * positions)
 }
 
-/// The parts into which a device cuts the sum: many where there are few tiles of results, none shorter than 256 terms.
-fn device_parts(geometry: &Geometry) -> usize {
-    let (tiles, depth) = device_tiles(geometry);
-    let most = PARTIAL_SUMS
-        / (geometry.groups * geometry.maps * geometry.channels * geometry.taps()).max(1);
-    BUSY.div_ceil(tiles.max(1))
-        .min(depth / 256)
-        .min(most)
-        .max(1)
+/// A sum can be cut, so that few tiles of results are work for many workgroups.
+fn device_tile(geometry: &Geometry, limits: &Limits) -> Tile {
+    let (size, depth) = device_product(geometry);
+    let most = (depth / PART).max(1);
+    limits.tiling.tile(geometry.groups * most, size)
+}
+
+/// The parts into which a device cuts the sum: many where there are few tiles of results.
+fn device_parts(geometry: &Geometry, limits: &Limits) -> usize {
+    let ([maps, columns], depth) = device_product(geometry);
+    let tile = device_tile(geometry, limits);
+    let tiles = geometry.groups * tile.count([maps, columns]);
+    let most = PARTIAL_SUMS / (geometry.groups * maps * columns).max(1);
+    let wanted = limits.tiling.busy.div_ceil(tiles.max(1));
+    wanted.min(depth / PART).min(most).max(1)
 }

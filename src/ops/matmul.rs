@@ -11,7 +11,8 @@
 //! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
 //!
 //! **Cost.** 2·M·N·K operations for each matrix of the batch. The host cuts it by rows, or where there are few by
-//! columns, into products of packed and vectorised blocks; a device computes tiles of 64 × 64.
+//! columns, into products of packed and vectorised blocks; a device computes tiles
+//! of 64 × 64 to 128 × 128.
 //!
 //! **Reference.** `torch.matmul`.
 
@@ -329,20 +330,26 @@ impl Op for Matmul {
         }
     }
 
-    fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
+    fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
         let Extents { batch, m, n, k, .. } = extents;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
-        let along = |transpose| f64::from(u8::from(transpose == Transpose::Yes));
+        let is = |condition| f64::from(u8::from(condition));
+        let (ta, tb) = (
+            self.transpose_a == Transpose::Yes,
+            self.transpose_b == Transpose::Yes,
+        );
+        let tile = limits.tiling.tile(batch, [m, n]);
         let launch = Launch::new(&SHADER, bindings)
             .words(&[batch, m, n, k])
             .words(&self.transpose_a.strides([m, k]))
             .words(&self.transpose_b.strides([k, n]))
             .words(&[extents.a_step, extents.b_step])
-            .constant("TILE_A_BY_ROWS", along(self.transpose_a))
-            .constant("TILE_B_BY_DEPTH", along(self.transpose_b))
-            .groups(batch * m.div_ceil(64) * n.div_ceil(64));
-        Ok(vec![launch])
+            .constant("TILE_A_BY_ROWS", is(ta))
+            .constant("TILE_B_BY_DEPTH", is(tb))
+            .constant("A_QUADS", is(ta && m.is_multiple_of(4)))
+            .constant("B_QUADS", is(!tb && n.is_multiple_of(4)));
+        Ok(vec![tile.cover(launch, batch, [m, n])])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -391,6 +398,8 @@ impl Op for Matmul {
                 &[3, 66, 5],
                 &[65, 5],
             ),
+            case("vectors of both", of(yes, no), &[2, 17, 132], &[2, 17, 260]),
+            case("vectors of few", of(yes, no), &[3, 5, 8], &[3, 5, 12]),
             case("three tiles of rows", of(no, no), &[130, 3], &[3, 2]),
             case("three tiles of columns", of(no, no), &[2, 3], &[3, 130]),
             case(

@@ -10,7 +10,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Asked, Attribute, Attributes, Limits, Link, Op, Shader};
+use crate::graph::{AnyOp, Asked, Attribute, Attributes, Class, Limits, Link, Op, Shader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -142,6 +142,7 @@ pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
         storage_buffers: 32,
         invocations: 1024,
         workgroup_bytes: 64 << 10,
+        tiling: Class::Discrete.tiling(),
     };
     let mut shaders = BTreeMap::new();
     for case in ROOMS.iter().flat_map(Room::cases) {

@@ -31,7 +31,7 @@ pub struct Slot {
 }
 
 /// One node's computation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The node.
     pub node: usize,

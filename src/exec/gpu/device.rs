@@ -1,7 +1,7 @@
 //! Adapters, the choice among them, and an opened device that turns every fault into an error.
 
 use crate::error::{Error, Result};
-use crate::graph::Limits;
+use crate::graph::{Class, Limits};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -74,11 +74,11 @@ impl Adapter {
             wgpu::DeviceType::Cpu => Kind::Software,
             wgpu::DeviceType::Other => Kind::Other,
         };
-        // A binding ends with its buffer, and its length is a multiple of four.
+        // A binding ends with its buffer, and its length is a whole number of vectors.
         let binding_bytes = limits
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size)
-            & !3;
+            & !15;
         Self {
             name: info.name,
             kind,
@@ -94,10 +94,25 @@ impl Adapter {
                 storage_buffers: limits.max_storage_buffers_per_shader_stage,
                 invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_bytes: limits.max_compute_workgroup_storage_size,
+                tiling: class(kind, &limits, info.subgroup_max_size).tiling(),
             },
             buffer_bytes: limits.max_buffer_size,
             timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
         }
+    }
+}
+
+/// The class of an adapter. One that does not say what it is counts as discrete if it looks like one.
+fn class(kind: Kind, limits: &wgpu::Limits, subgroup: u32) -> Class {
+    let is_large = limits.max_compute_workgroup_storage_size >= 32 << 10
+        && limits.max_compute_invocations_per_workgroup >= 1024
+        && subgroup >= 32;
+    match kind {
+        Kind::Software => Class::Software,
+        Kind::Integrated => Class::Integrated,
+        Kind::Discrete => Class::Discrete,
+        Kind::Virtual | Kind::Other if is_large => Class::Discrete,
+        Kind::Virtual | Kind::Other => Class::Integrated,
     }
 }
 

@@ -12,9 +12,11 @@ pub(super) fn bytes(elements: usize) -> u64 {
     4 * elements as u64
 }
 
-/// What is bound for a value: its bytes, or a few more if it has hardly any.
+/// What is bound for a value: its bytes in whole vectors, one at least.
 pub(super) fn binding_bytes(elements: usize) -> u64 {
-    bytes(elements).max(BINDING_BYTES)
+    bytes(elements)
+        .next_multiple_of(BINDING_BYTES)
+        .max(BINDING_BYTES)
 }
 
 /// Zeros for this many elements.

@@ -16,7 +16,7 @@ pub enum Checks {
     On,
 }
 
-/// No binding is shorter: enough for one element of any type that shaders bind, up to `vec4<f32>`.
+/// Bindings are whole multiples of this: the longest element that shaders bind, `vec4<f32>`.
 pub(super) const BINDING_BYTES: u64 = 16;
 
 /// Bytes of a launch's uniform block: its words, in whole `vec4`s.
@@ -124,7 +124,7 @@ fn unchecked_module(
     // - No access lies outside a binding. Every index derives from the workgroup and invocation numbers, which the
     //   shader compares with the counts in its uniform block, and from the lengths and strides there. Room, launch and
     //   words come from one shape, the graph's shape rules fix all shapes before anything runs, and a binding is never
-    //   shorter than its value. An index that is data (a label, a position) is compared with its bound in the shader.
+    //   shorter than its value in whole vectors. An index that is data (a label, a position) is compared with its bound in the shader.
     // - Loops end: they count up or down to a word of the uniform block or a constant.
     // - No divisor is zero: divisors are lengths of axes of values that have elements; nodes without any do not run.
     // - Ray queries, task and mesh shaders are not used at all.

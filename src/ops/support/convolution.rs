@@ -129,6 +129,18 @@ impl Geometry {
             .constant("DILATION_W", dilation[1] as f64)
     }
 
+    /// 1 where a window of one tap moves by one over planes without padding whose area is a multiple of 4, else 0: four
+    /// neighbouring positions are then four neighbouring elements, and a vector of the buffer.
+    pub(in crate::ops) fn quads(&self) -> f64 {
+        let Conv2d {
+            stride, padding, ..
+        } = self.conv;
+        let is_bare = self.taps() == 1 && stride == [1; 2] && padding == [0; 2];
+        f64::from(u8::from(
+            is_bare && (self.input[0] * self.input[1]).is_multiple_of(4),
+        ))
+    }
+
     /// The row (axis 0) or column (axis 1) of x that tap `tap` sees from position `position`, unless it is padding.
     pub(in crate::ops) fn seen(&self, axis: usize, position: usize, tap: usize) -> Option<usize> {
         let conv = &self.conv;

@@ -32,6 +32,8 @@ const CASES: &[Case] = &[
     ("depthwise, half size", [2, 2], [1, 1], [1, 1], 67, [1, 67, 5, 6], [67, 1, 3, 3]),
     ("depthwise, three maps each", [1, 1], [1, 1], [1, 1], 5, [2, 5, 6, 7], [15, 1, 3, 3]),
     ("depthwise, a large window", [1, 1], [3, 3], [1, 1], 17, [2, 17, 9, 11], [17, 1, 7, 7]),
+    ("depthwise, every pair unequal", [3, 2], [0, 2], [2, 3], 5, [2, 5, 11, 13], [10, 1, 2, 4]),
+    ("1 × 1, two groups, several tiles", [1, 1], [0, 0], [1, 1], 2, [5, 6, 4, 7], [70, 3, 1, 1]),
     ("many groups of some channels", [1, 1], [1, 1], [1, 1], 130, [1, 260, 4, 5], [390, 2, 3, 3]),
     ("signals, dilated", [1, 2], [0, 6], [1, 3], 1, [2, 3, 1, 41], [4, 3, 1, 5]),
     ("padding beyond the window", [1, 1], [2, 3], [1, 1], 1, [1, 2, 3, 4], [3, 2, 1, 2]),
