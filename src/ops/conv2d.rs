@@ -11,13 +11,14 @@
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
 //!
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
-//! multiplies it; a device computes tiles of maps × positions and unfolds on the way.
+//! multiplies it; a device computes tiles of maps × positions and unfolds on the way, or where groups are small one position
+//! after the other.
 //!
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes};
-use super::support::normal;
+use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -38,6 +39,12 @@ static SHADER: Shader = Shader {
         library::TILE,
         library::CONVOLUTION,
     ],
+};
+
+static DIRECT: Shader = Shader {
+    name: "conv2d.direct",
+    text: include_str!("../../shaders/conv2d.direct.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::CONVOLUTION],
 };
 
 /// A convolution: how the window moves. See the room's documentation. Pairs are (height, width).
@@ -261,6 +268,11 @@ impl Op for Conv2d {
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
         let positions = output[0] * output[1];
+        if geometry.is_direct() {
+            let quads = images * groups * maps * positions.div_ceil(4);
+            let launch = geometry.describe(Launch::new(&DIRECT, bindings));
+            return Ok(vec![launch.elements(quads, WORKGROUP)]);
+        }
         let size = [maps, images * positions];
         let launch = geometry.describe(Launch::new(&SHADER, bindings));
         let launch = launch.constant("QUADS", geometry.quads());

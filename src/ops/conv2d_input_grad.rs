@@ -13,14 +13,15 @@
 //! **Numerics.** At most K/groups·R·S products of one element are added, in an order that depends on the executor.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see
-//! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1.
+//! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1. Where
+//! groups are small a device computes one element after the other.
 //!
 //! **Reference.** `torch.nn.grad.conv2d_input`; Dumoulin and Visin, *A guide to convolution arithmetic for deep
 //! learning*, 2016.
 
 use super::Conv2d;
 use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold};
-use super::support::normal;
+use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -42,6 +43,12 @@ static SHADER: Shader = Shader {
         library::TILE,
         library::CONVOLUTION,
     ],
+};
+
+static DIRECT: Shader = Shader {
+    name: "conv2d_input_grad.direct",
+    text: include_str!("../../shaders/conv2d_input_grad.direct.wgsl"),
+    uses: &[library::STORE, library::INDEX, library::CONVOLUTION],
 };
 
 /// The channels of x whose weights are packed together.
@@ -377,6 +384,13 @@ impl Op for Conv2dInputGrad {
             ..
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        if geometry.is_direct() {
+            let quads = (geometry.input[0] * geometry.input[1]).div_ceil(4);
+            let launch = geometry.describe(Launch::new(&DIRECT, bindings));
+            return Ok(vec![
+                launch.elements(images * groups * channels * quads, WORKGROUP),
+            ]);
+        }
         let describe = |geometry: &Geometry, [height, width]: [usize; 2]| {
             let size = [channels, images * height * width];
             let launch = geometry.describe(Launch::new(&SHADER, bindings));

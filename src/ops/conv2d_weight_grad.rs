@@ -12,7 +12,7 @@
 //! **Numerics.** The N·H′·W′ products of one element are added in an order that depends on the executor: in several parts
 //! that are cut by the shapes (on a device also by its class), then the parts in order.
 //!
-//! **Cost.** As many operations as the convolution.
+//! **Cost.** As many operations as the convolution. Where groups are small a device computes one element a workgroup.
 //!
 //! **Reference.** `torch.nn.grad.conv2d_weight`.
 
@@ -38,6 +38,17 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::CONVOLUTION,
+    ],
+};
+
+static DIRECT: Shader = Shader {
+    name: "conv2d_weight_grad.direct",
+    text: include_str!("../../shaders/conv2d_weight_grad.direct.wgsl"),
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::REDUCE,
         library::CONVOLUTION,
     ],
 };
@@ -403,6 +414,7 @@ impl Op for Conv2dWeightGrad {
                     cut.parts * geometry.groups * cut.blocks * cut.piece,
                 ]
             }
+            Target::Gpu(_) if geometry.is_direct() => Vec::new(),
             Target::Gpu(limits) => {
                 vec![
                     device_parts(&geometry, limits)
@@ -419,6 +431,11 @@ impl Op for Conv2dWeightGrad {
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let geometry = self.geometry(inputs[0].shape, inputs[1].shape)?;
         let count = geometry.weight()?.elements();
+        if geometry.is_direct() {
+            let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+            let launch = geometry.describe(Launch::new(&DIRECT, bindings));
+            return Ok(vec![launch.groups(count)]);
+        }
         let parts = device_parts(&geometry, limits);
         let (size, depth) = device_product(&geometry);
         let per_part = depth.div_ceil(parts).next_multiple_of(16);

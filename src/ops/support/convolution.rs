@@ -129,6 +129,12 @@ impl Geometry {
             .constant("DILATION_W", dilation[1] as f64)
     }
 
+    /// Whether groups are so small (depthwise convolutions) that a device computes without tiles, which would be as good as
+    /// empty.
+    pub(in crate::ops) fn is_direct(&self) -> bool {
+        self.groups > 1 && self.channels * self.maps <= 4
+    }
+
     /// 1 where a window of one tap moves by one over planes without padding whose area is a multiple of 4, else 0: four
     /// neighbouring positions are then four neighbouring elements, and a vector of the buffer.
     pub(in crate::ops) fn quads(&self) -> f64 {
