@@ -100,7 +100,8 @@ pub fn check_case(
     case: &RoomCase,
     executor: &mut dyn Executor,
 ) -> Result<Vec<Finding>> {
-    check_targets(room, case, executor, &[executor.target()])
+    let own = executor.target();
+    check_targets(room, case, executor, &[own])
 }
 
 /// Checks a case as planned for each of the targets; plans that launch the same are run once.
