@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::nn::Mode;
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 /// A network by its name, able to be recorded.
@@ -114,7 +115,7 @@ pub struct PositionEmbedding {
 }
 
 /// How images are prepared: resized, scaled to 0…1, then (value − mean) / std per channel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Height and width.
     pub size: usize,

@@ -1,18 +1,21 @@
 //! Training: optimisers, schedules, weights and their files, and running the plans of a study.
 
 mod adamw;
+mod card;
 mod checkpoint;
-mod container;
 mod ema;
 mod files;
+pub mod fit;
 mod optimizer;
 mod progress;
 mod runner;
 mod schedule;
 mod sgd;
+pub mod stored;
 mod weights;
 
 pub use adamw::{AdamW, record_adamw};
+pub use card::{Card, Configuration};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use ema::record_ema;
 pub use files::{Disk, Files};
@@ -20,4 +23,5 @@ pub use progress::{Progress, Silent};
 pub use runner::{Runner, Values};
 pub use schedule::WarmupCosine;
 pub use sgd::{Sgd, record_sgd};
-pub use weights::Weights;
+pub use stored::WeightFile;
+pub use weights::{Proof, Weights};
