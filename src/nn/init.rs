@@ -37,3 +37,9 @@ pub fn xavier_uniform(inputs: usize, outputs: usize) -> Init {
         bound: (6.0 / (inputs + outputs) as f64).sqrt(),
     }
 }
+
+/// Normal, cut at ±2 whatever the standard deviation (`torch.nn.init.trunc_normal_(std=std)`, and timm's), as weights of
+/// transformers start with the standard deviation 0.02.
+pub fn truncated_normal(std: f64) -> Init {
+    Init::TruncatedNormal { std, bound: 2.0 }
+}
