@@ -10,6 +10,8 @@ mod conv2d;
 mod dropout;
 mod embedding;
 mod init;
+mod layer_norm;
+mod layer_scale;
 mod linear;
 mod mode;
 mod multi_head_attention;
@@ -19,8 +21,12 @@ pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;
 pub use embedding::embedding;
-pub use init::{he_normal, linear_bias, linear_weight, xavier_uniform};
-pub use linear::linear;
+pub use init::{
+    he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
+};
+pub use layer_norm::{layer_norm, layer_norm2d};
+pub use layer_scale::layer_scale;
+pub use linear::{Linear, linear};
 pub use mode::{Mode, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
