@@ -5,12 +5,13 @@ mod ife;
 
 use super::compute::{Compute, seeds};
 use super::network::Network;
-use super::{Outcome, System, show};
+use super::{Outcome, System, fitting, show};
 use crate::array::{Array, Element, Numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, LeafKind};
+use crate::train::fit::{Fate, Request};
 use crate::train::{Files, Runner, Weights};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Runs a model or a system on the numbers of a file and writes the results to another.
 ///
@@ -28,7 +29,7 @@ pub(super) struct Forward {
     /// The model or system
     #[arg(value_name = "MODEL|SYSTEM", value_parser = Network::named)]
     network: Network,
-    /// The weights (safetensors)
+    /// The weights (.safetensors, .pth), of any nesting
     #[arg(long)]
     weights: PathBuf,
     /// The numbers that go in (safetensors)
@@ -66,7 +67,7 @@ impl Forward {
     pub(super) fn run(self) -> Result<Outcome> {
         let given = Weights::load(&self.input)?;
         let x = images(&given).map_err(|e| e.within(self.input.display()))?;
-        let weights = load(&self.weights)?;
+        let weights = self.load(x)?;
         let Asked { graph, inputs } = match self.network {
             Network::System(System::Ife) => ife::ask(&self, &weights, &given, x)?,
             Network::Model(name) => bare::ask(name, &self, &weights, &given, x)?,
@@ -96,11 +97,24 @@ impl Forward {
         ));
         Ok(Outcome::Done)
     }
-}
 
-/// The weights of a file.
-fn load(path: &Path) -> Result<Weights> {
-    Weights::load(path)
+    /// The weights of the file, a table of positions and a first convolution made for these images; that it was is said.
+    fn load(&self, x: &Array) -> Result<Weights> {
+        let [_, channels, height, width] = x.shape()[..] else {
+            return Err(Error::input("images are (N, C, H, W)"));
+        };
+        let request = Request {
+            channels: Some(channels),
+            image_size: Some([height, width]),
+            ..Request::default()
+        };
+        let fitted = fitting::load(&self.weights, self.network, &request)?;
+        let lines = fitted.account.lines.iter();
+        for line in lines.filter(|line| matches!(line.fate, Fate::Adapted(_))) {
+            show::note(&format!("{}: {}", line.name, line.fate.how()));
+        }
+        Ok(fitted.weights)
+    }
 }
 
 /// The images (N, C, H, W).

@@ -4,10 +4,12 @@ mod audit;
 mod bench;
 mod check;
 mod compute;
+mod convert;
 mod demo;
 mod devices;
 mod evaluate;
 mod explain;
+mod fitting;
 mod forward;
 mod init;
 mod network;
@@ -73,6 +75,8 @@ enum Command {
     Plan(plan::Plan),
     /// Runs a model on given numbers
     Forward(forward::Forward),
+    /// Makes a safetensors file of a weight file of any origin
+    Convert(convert::Convert),
     /// Lists the operations
     Ops(ops::Ops),
     /// Runs one operation on given numbers
@@ -126,6 +130,7 @@ impl Command {
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Forward(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Ops(command) => command.run(),
             Command::Op(command) => command.run(),
             Command::Audit(command) => command.run(),

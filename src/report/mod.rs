@@ -4,6 +4,7 @@
 //! (`run.html`, `explain.html`, `ledger.html`) with their shared parts (`parts.html`, `style.css`), compiled into the
 //! program; everything that comes from outside is escaped by the template engine.
 
+mod account;
 mod chart;
 mod chrome_trace;
 mod evaluation;
@@ -23,6 +24,7 @@ mod table;
 mod tests;
 mod text;
 
+pub use account::account_text;
 pub use chrome_trace::chrome_trace;
 pub use explain_page::explain_html;
 pub use html::run_html;

@@ -79,7 +79,8 @@ impl Card {
     /// A part is missing or of another type, or there are not as many labels or thresholds as classes.
     pub fn read(weights: &Weights) -> Result<Option<Self>> {
         let entries = &weights.metadata;
-        if !entries.contains_key("model") {
+        // A run of a system describes its model by more than a name.
+        if !entries.get("model").is_some_and(Value::is_string) {
             return Ok(None);
         }
         let own = entries.iter().filter(|(name, _)| ENTRIES.contains(&name.as_str()));

@@ -81,15 +81,6 @@ impl Fate {
             Fate::Loaded | Fate::Missing | Fate::Unknown | Fate::WrongShape => "",
         }
     }
-
-    /// Whether a tensor of the network starts from the seed.
-    pub(super) fn starts_anew(&self, request: &Request) -> bool {
-        match self {
-            Fate::Started(_) => true,
-            Fate::Missing => request.allow_missing,
-            _ => false,
-        }
-    }
 }
 
 impl Line {

@@ -119,7 +119,15 @@ pub fn fit<T: Target + ?Sized>(
     };
     let (mut weights, lines) = fitting.all(&graph, &source)?;
     let account = Account::new(file, Some(target.name()), source, lines, request);
+    // Before anything starts anew: sizes that a file only states cost nothing then.
     account.settle(request)?;
+    for (_, leaf, spec) in graph.leaves() {
+        let is_lacking = !weights.tensors.contains_key(&leaf.name);
+        if let Some(init) = leaf.kind.init().filter(|_| is_lacking) {
+            let array = init.numbers(request.seed, &leaf.name, spec)?;
+            weights.tensors.insert(leaf.name.clone(), array);
+        }
+    }
     let configuration = Configuration {
         num_classes: target.num_classes(),
         image_size: [image[1], image[2]],
@@ -168,8 +176,10 @@ fn own_card(file: &WeightFile, name: &str) -> Result<Option<Card>> {
     }
 }
 
+/// The shape of a tensor that has elements: lengths that cost the file nothing decide nothing.
 fn shape_of(own: &BTreeMap<&str, &StoredTensor>, name: &str) -> Option<Shape> {
-    Shape::new(&own.get(name)?.shape).ok()
+    let shape = Shape::new(&own.get(name)?.shape).ok()?;
+    (shape.elements() > 0).then_some(shape)
 }
 
 /// A file's tensors without a network to hold them against: those of the likeliest dictionary, without the prefix that all
@@ -259,17 +269,13 @@ impl Fitting<'_> {
         let mut lines = Vec::new();
         let mut used: HashSet<&str> = HashSet::new();
         for (_, leaf, spec) in graph.leaves() {
-            let Some(init) = leaf.kind.init() else {
+            if leaf.kind.init().is_none() {
                 continue;
-            };
+            }
             let name = leaf.name.as_str();
             let stored = self.own.get(name).copied().filter(|stored| stored.dtype.is_read());
             let (array, fate) = self.one(name, spec, stored)?;
             used.extend(stored.map(|_| name));
-            let array = match array {
-                None if fate.starts_anew(self.request) => Some(init.numbers(self.request.seed, name, spec)?),
-                array => array,
-            };
             weights.tensors.extend(array.map(|array| (name.to_string(), array)));
             lines.push(Line::new(name, stored, Some(spec), fate));
         }

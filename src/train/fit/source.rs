@@ -48,6 +48,9 @@ const WRAPPERS: &[&str] = &[
     "trunk.",
 ];
 
+/// So many dictionaries, and so many prefixes in each, are tried; honest files have fewer.
+const MOST_TRIED: usize = 32;
+
 /// Where a network's tensors lie in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
@@ -91,6 +94,7 @@ fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str
     };
     let mut found: Vec<&str> = all.iter().copied().filter(|entry| !is_other(entry)).collect();
     found.sort_by_key(|entry| rank(entry));
+    found.truncate(MOST_TRIED);
     match found.is_empty() {
         true if all.is_empty() => Err(Error::checkpoint("the file holds no tensors")),
         true => Err(Error::checkpoint(format!(
@@ -224,7 +228,7 @@ fn prefixes(file: &WeightFile, entry: &str, first_layer: Option<&str>) -> Vec<St
     while let Some(outer) = found.get(at).cloned() {
         at += 1;
         // Deeper than this nobody wraps.
-        if outer.matches('.').count() >= 4 {
+        if outer.matches('.').count() >= 4 || found.len() >= MOST_TRIED {
             continue;
         }
         for wrapper in WRAPPERS {
@@ -238,7 +242,7 @@ fn prefixes(file: &WeightFile, entry: &str, first_layer: Option<&str>) -> Vec<St
     for name in names(file, entry) {
         let before = weight.as_ref().and_then(|weight| name.strip_suffix(weight.as_str()));
         let prefix = before.map(|before| format!("{before}."));
-        found.extend(prefix.filter(|prefix| !found.contains(prefix)));
+        found.extend(prefix.filter(|prefix| found.len() < MOST_TRIED && !found.contains(prefix)));
     }
     found
 }
