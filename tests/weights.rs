@@ -1,6 +1,11 @@
 //! Weight files from strangers: whatever is done to a file, it is refused with a sentence that names it, or gives exactly
 //! what it gave before. No file makes the program ask for more memory than a few times its own size.
 
+#[path = "weights/archive.rs"]
+mod archive;
+#[path = "weights/pth.rs"]
+mod pth;
+
 use axenic::Array;
 use axenic::rng::Stream;
 use axenic::shape::Shape;
