@@ -21,10 +21,12 @@ pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;
 pub use embedding::embedding;
-pub use init::{he_normal, linear_bias, linear_weight, truncated_normal, xavier_uniform};
+pub use init::{
+    he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
+};
 pub use layer_norm::layer_norm;
 pub use layer_scale::layer_scale;
-pub use linear::linear;
+pub use linear::{Linear, linear};
 pub use mode::{Mode, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
