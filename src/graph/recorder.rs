@@ -315,6 +315,21 @@ impl Recorder {
             .collect()
     }
 
+    /// Names what the scopes of these paths gave as results.
+    ///
+    /// # Errors
+    /// No scope of such a path gave anything; the error names those nearest to it.
+    pub fn output_taps(&self, paths: &[String]) -> Result<()> {
+        let taps = self.taps();
+        for path in paths {
+            match taps.iter().find(|(own, _)| own == path) {
+                Some((_, tensor)) => self.output(path, *tensor)?,
+                None => return Err(unknown_tap(path, &taps)),
+            }
+        }
+        Ok(())
+    }
+
     /// How many values a recorded node gives.
     pub(crate) fn output_count(&self, node: usize) -> usize {
         self.state.borrow().graph.nodes[node].outputs.len()
@@ -377,6 +392,26 @@ impl Recorder {
             outer,
         }
     }
+}
+
+/// Names the taps that share the longest beginning with a path, or all outermost ones.
+fn unknown_tap(path: &str, taps: &[(String, Tensor<'_>)]) -> Error {
+    let parts: Vec<&str> = path.split('.').collect();
+    let shared = |own: &str| {
+        let pairs = own.split('.').zip(&parts);
+        pairs.take_while(|(own, asked)| own == *asked).count()
+    };
+    let most = taps.iter().map(|(own, _)| shared(own)).max().unwrap_or(0);
+    let is_near = |own: &&str| shared(own) == most && own.split('.').count() <= most + 1;
+    let near: Vec<&str> = taps
+        .iter()
+        .map(|(own, _)| own.as_str())
+        .filter(is_near)
+        .collect();
+    Error::input(format!(
+        "no part of the model has the path {path:?}; near it are {}",
+        near.join(", ")
+    ))
 }
 
 /// While it lives, recorded nodes carry its scope's path (and a layer's place in the model).

@@ -25,3 +25,26 @@ pub fn layer_norm<'g>(scope: &Scope<'g>, x: Tensor<'g>, eps: f64) -> Result<Tens
     let bias = scope.parameter("bias", [width], Init::Constant(0.0))?;
     Ok(scope.tap(ops::layer_norm(x, weight, bias, eps)?))
 }
+
+/// The same over the channels of images, at every pixel alone: x [N, C, H, W], `weight` and `bias` `[C]`.
+///
+/// Reference: Liu et al., *A ConvNet for the 2020s*, CVPR 2022, section 2.6; `torchvision.models.convnext.LayerNorm2d`.
+///
+/// ```
+/// # use axenic::{eval, nn};
+/// let [y] = eval(|r| {
+///     let x = r.constant([[[[1.0, 5.0]], [[3.0, 9.0]]]]); // one row of two pixels with two channels
+///     Ok([nn::layer_norm2d(&r.scope().name("norm"), x, 0.0)?])
+/// })?;
+/// assert_eq!(y, [[[[-1.0, -1.0]], [[1.0, 1.0]]]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has not four axes, or no channels.
+#[track_caller]
+pub fn layer_norm2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, eps: f64) -> Result<Tensor<'g>> {
+    let _layer = scope.enter_layer(Location::caller());
+    let y = layer_norm(scope, ops::transpose(x, &[0, 2, 3, 1])?, eps)?; // [N, H, W, C]
+    Ok(scope.tap(ops::transpose(y, &[0, 3, 1, 2])?))
+}

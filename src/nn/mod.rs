@@ -27,7 +27,7 @@ pub use feed_forward::{FeedForward, mlp, swiglu};
 pub use init::{
     he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
 };
-pub use layer_norm::layer_norm;
+pub use layer_norm::{layer_norm, layer_norm2d};
 pub use layer_scale::layer_scale;
 pub use linear::{Linear, linear};
 pub use mode::{Mode, Phase};

@@ -28,19 +28,8 @@ pub(super) fn record_gradients<'g>(
     loss: Tensor<'g>,
     clip_norm: f64,
 ) -> Result<Gradients<'g>> {
-    let parameters = r.parameters();
-    let targets: Vec<Tensor> = parameters.iter().map(|(_, tensor)| *tensor).collect();
     let one = ops::fill(r, loss.shape(), 1.0)?;
-    let gradients = autodiff::vector_jacobian(&[(loss, one)], &targets)?;
-    let each = parameters.into_iter().zip(gradients);
-    let each = each.map(|((name, parameter), gradient)| match gradient {
-        Some(gradient) => Ok((name, parameter, gradient)),
-        None => Err(Error::shape(format!(
-            "the parameter {name:?} gets no gradient"
-        ))),
-    });
-    let each: Vec<_> = each.collect::<Result<_>>()?;
-
+    let each = gradients_of(&[(loss, one)], r.parameters())?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     let mut square_norm = ops::fill(r, [], 0.0)?;
@@ -52,4 +41,22 @@ pub(super) fn record_gradients<'g>(
         square_norm,
         scale: ops::clip_factor(square_norm, clip_norm)?,
     })
+}
+
+/// For every target by its name: itself, and its gradient from the cotangents of the outputs.
+///
+/// # Errors
+/// A target gets no gradient; the error names it.
+pub(super) fn gradients_of<'g>(
+    outputs: &[(Tensor<'g>, Tensor<'g>)],
+    targets: Vec<(String, Tensor<'g>)>,
+) -> Result<Vec<(String, Tensor<'g>, Tensor<'g>)>> {
+    let tensors: Vec<Tensor> = targets.iter().map(|(_, tensor)| *tensor).collect();
+    let gradients = autodiff::vector_jacobian(outputs, &tensors)?;
+    let each = targets.into_iter().zip(gradients);
+    each.map(|((name, target), gradient)| match gradient {
+        Some(gradient) => Ok((name, target, gradient)),
+        None => Err(Error::shape(format!("{name:?} gets no gradient"))),
+    })
+    .collect()
 }
