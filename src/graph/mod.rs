@@ -10,6 +10,7 @@ mod op;
 mod print;
 mod recorder;
 mod simplify;
+mod taps;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
@@ -129,6 +130,7 @@ pub struct Graph {
     outputs: Vec<(String, ValueId)>,
     assigns: Vec<(ValueId, ValueId)>,
     travelling: Vec<(String, Spec)>,
+    taps: Vec<(String, ValueId)>,
 }
 
 impl Graph {

@@ -19,8 +19,6 @@ struct State {
     graph: Graph,
     /// Lasting leaves by name, with the value that a reader sees now: the leaf, or what was last assigned to it.
     lasting: HashMap<String, (ValueId, ValueId)>,
-    /// What scopes gave, by path, in order of recording.
-    taps: Vec<(String, ValueId)>,
     path: Arc<str>,
     place: Option<&'static Location<'static>>,
 }
@@ -72,12 +70,12 @@ impl Recorder {
             outputs: Vec::new(),
             assigns: Vec::new(),
             travelling: Vec::new(),
+            taps: Vec::new(),
         };
         Self {
             state: RefCell::new(State {
                 graph,
                 lasting: HashMap::new(),
-                taps: Vec::new(),
                 path: "".into(),
                 place: None,
             }),
@@ -310,24 +308,9 @@ impl Recorder {
             value,
             spec: state.graph.spec(value),
         };
-        let taps = state.taps.iter();
+        let taps = state.graph.taps.iter();
         taps.map(|(path, value)| (path.clone(), tensor(*value)))
             .collect()
-    }
-
-    /// Names what the scopes of these paths gave as results.
-    ///
-    /// # Errors
-    /// No scope of such a path gave anything; the error names those nearest to it.
-    pub fn output_taps(&self, paths: &[String]) -> Result<()> {
-        let taps = self.taps();
-        for path in paths {
-            match taps.iter().find(|(own, _)| own == path) {
-                Some((_, tensor)) => self.output(path, *tensor)?,
-                None => return Err(unknown_tap(path, &taps)),
-            }
-        }
-        Ok(())
     }
 
     /// How many values a recorded node gives.
@@ -394,26 +377,6 @@ impl Recorder {
     }
 }
 
-/// Names the taps that share the longest beginning with a path, or all outermost ones.
-fn unknown_tap(path: &str, taps: &[(String, Tensor<'_>)]) -> Error {
-    let parts: Vec<&str> = path.split('.').collect();
-    let shared = |own: &str| {
-        let pairs = own.split('.').zip(&parts);
-        pairs.take_while(|(own, asked)| own == *asked).count()
-    };
-    let most = taps.iter().map(|(own, _)| shared(own)).max().unwrap_or(0);
-    let is_near = |own: &&str| shared(own) == most && own.split('.').count() <= most + 1;
-    let near: Vec<&str> = taps
-        .iter()
-        .map(|(own, _)| own.as_str())
-        .filter(is_near)
-        .collect();
-    Error::input(format!(
-        "no part of the model has the path {path:?}; near it are {}",
-        near.join(", ")
-    ))
-}
-
 /// While it lives, recorded nodes carry its scope's path (and a layer's place in the model).
 #[must_use = "nodes carry the scope's path only while this value lives"]
 pub struct Inside<'g> {
@@ -478,7 +441,7 @@ impl<'g> Scope<'g> {
     /// Says that `tensor` is what this scope gives, so that it can be found by the scope's path, and gives it. A part
     /// that is used twice keeps what it gave last.
     pub fn tap(&self, tensor: Tensor<'g>) -> Tensor<'g> {
-        let taps = &mut self.recorder.state.borrow_mut().taps;
+        let taps = &mut self.recorder.state.borrow_mut().graph.taps;
         match taps.iter_mut().find(|(path, _)| *path == self.path) {
             Some((_, value)) => *value = tensor.value,
             None => taps.push((self.path.clone(), tensor.value)),

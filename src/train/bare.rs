@@ -1,12 +1,14 @@
 //! The graphs of a bare model: one of [`models`](crate::models) by itself, outside any system.
 
 use super::optimizer::gradients_of;
+use super::{Sgd, record_sgd};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Recorder, Tensor};
 use crate::models::Model;
 use crate::nn::{Mode, Phase};
-use crate::shape::Shape;
+use crate::ops;
+use crate::shape::{KeepAxes, Shape};
 
 /// The name of the input that carries the key of chance.
 pub const DROPOUT_KEY: &str = "dropout_key";
@@ -79,6 +81,33 @@ pub fn forward(model: &dyn Model, images: Shape, request: ForwardRequest) -> Res
         for (name, _, gradient) in gradients_of(&given, targets)? {
             r.output(&format!("grad.{name}"), gradient)?;
         }
+        Ok(())
+    })
+}
+
+/// A training step without data to learn from: inputs `x`, [`DROPOUT_KEY`] and `learning_rate`, output `loss`, the mean
+/// square of the model's result (of several results the sum of theirs). Assigns parameters, momentum buffers and running
+/// statistics. Measures what a step costs, whatever the task.
+///
+/// # Errors
+/// As [`forward`].
+pub fn training_step(model: &dyn Model, images: Shape, optimizer: Sgd) -> Result<Graph> {
+    Graph::record(|r| {
+        let x = r.input("x", Spec::real(images))?;
+        let mode = mode(r, Phase::Training, Dropout::Keyed)?;
+        let mut loss = None;
+        for (_, value) in model.outputs(&r.scope(), x, &mode)? {
+            let axes: Vec<usize> = (0..value.shape().len()).collect();
+            let square = ops::mean(ops::mul(value, value)?, &axes, KeepAxes::No)?;
+            loss = Some(match loss {
+                Some(sum) => ops::add(sum, square)?,
+                None => square,
+            });
+        }
+        let loss = loss.ok_or_else(|| Error::shape("the model gives no result"))?;
+        r.output("loss", loss)?;
+        let learning_rate = r.input("learning_rate", Spec::real([]))?;
+        record_sgd(r, loss, learning_rate, optimizer)?;
         Ok(())
     })
 }
