@@ -2,7 +2,7 @@
 
 use super::{BatchNorm2d, BatchNormMode, dropout};
 use crate::error::Result;
-use crate::graph::{Inside, Scope, Tensor};
+use crate::graph::{Inside, Recompute, Scope, Tensor};
 use crate::ops::Noise;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub struct Mode<'g> {
     /// Paths of scopes that stay as they are, everything below them included: their batch norms keep their running
     /// statistics, and nothing is dropped there. (That their parameters do not learn is the optimiser's affair.)
     pub frozen: Arc<[String]>,
+    /// Whether the gradient computes the values within blocks again, to save memory.
+    pub recompute: Recompute,
 }
 
 impl<'g> Mode<'g> {
@@ -36,6 +38,7 @@ impl<'g> Mode<'g> {
             phase: Phase::Inference,
             dropout_key: None,
             frozen: Arc::from([]),
+            recompute: Recompute::No,
         }
     }
 
@@ -45,6 +48,7 @@ impl<'g> Mode<'g> {
             phase: Phase::Training,
             dropout_key,
             frozen: Arc::from([]),
+            recompute: Recompute::No,
         }
     }
 
@@ -95,8 +99,14 @@ impl<'g> Mode<'g> {
         }
     }
 
+    /// The same, with the values within blocks computed again for the gradient or not.
+    #[must_use]
+    pub fn with_recompute(self, recompute: Recompute) -> Self {
+        Self { recompute, ..self }
+    }
+
     /// Enters a block: a part that takes few numbers in, gives few out, and computes many between.
     pub fn enter_block(&self, scope: &Scope<'g>) -> Inside<'g> {
-        scope.enter()
+        scope.enter_block(self.recompute)
     }
 }
