@@ -13,6 +13,7 @@ mod init;
 mod linear;
 mod mode;
 mod multi_head_attention;
+mod pattern;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
 pub use conv1d::{Bias, Conv1d, Padding, conv1d};
@@ -21,7 +22,8 @@ pub use dropout::dropout;
 pub use embedding::embedding;
 pub use init::{he_normal, linear_bias, linear_weight, xavier_uniform};
 pub use linear::linear;
-pub use mode::{Mode, Phase};
+pub use mode::{Mode, Part, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
 };
+pub use pattern::Pattern;
