@@ -210,6 +210,7 @@ fn check_forward(mut runner: Runner, case: Case, mode: BatchNormMode, allowed: f
         mode,
         with_loss: true,
         with_gradients: true,
+        taps: &[],
     };
     let record = || forward(&case.config(), case.shape().into(), request);
     let graph = runner.prepare("forward", 0, record).expect("it records");

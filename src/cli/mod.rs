@@ -10,6 +10,7 @@ mod evaluate;
 mod explain;
 mod forward;
 mod init;
+mod network;
 mod op;
 mod ops;
 mod plan;

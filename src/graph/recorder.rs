@@ -328,6 +328,21 @@ impl Recorder {
             .collect()
     }
 
+    /// Names what the scopes of these paths gave as results.
+    ///
+    /// # Errors
+    /// No scope of such a path gave anything; the error names those nearest to it.
+    pub fn output_taps(&self, paths: &[String]) -> Result<()> {
+        let taps = self.taps();
+        for path in paths {
+            match taps.iter().find(|(own, _)| own == path) {
+                Some((_, tensor)) => self.output(path, *tensor)?,
+                None => return Err(unknown_tap(path, &taps)),
+            }
+        }
+        Ok(())
+    }
+
     /// What recorded nodes carry from here on, until what is given is dropped.
     pub(super) fn enter(&self, here: impl FnOnce(&mut Here)) -> Inside<'_> {
         let state = &mut *self.state.borrow_mut();
@@ -339,6 +354,26 @@ impl Recorder {
             block: None,
         }
     }
+}
+
+/// Names the taps that share the longest beginning with a path, or all outermost ones.
+fn unknown_tap(path: &str, taps: &[(String, Tensor<'_>)]) -> Error {
+    let parts: Vec<&str> = path.split('.').collect();
+    let shared = |own: &str| {
+        let pairs = own.split('.').zip(&parts);
+        pairs.take_while(|(own, asked)| own == *asked).count()
+    };
+    let most = taps.iter().map(|(own, _)| shared(own)).max().unwrap_or(0);
+    let is_near = |own: &&str| shared(own) == most && own.split('.').count() <= most + 1;
+    let near: Vec<&str> = taps
+        .iter()
+        .map(|(own, _)| own.as_str())
+        .filter(is_near)
+        .collect();
+    Error::input(format!(
+        "no part of the model has the path {path:?}; near it are {}",
+        near.join(", ")
+    ))
 }
 
 /// While it lives, recorded nodes carry its scope's path (and a layer's place in the model).

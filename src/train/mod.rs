@@ -1,6 +1,7 @@
 //! Training: optimisers, schedules, weights and their files, and running the plans of a study.
 
 mod adamw;
+pub mod bare;
 mod checkpoint;
 mod container;
 mod ema;

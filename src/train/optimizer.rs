@@ -48,23 +48,19 @@ pub(super) fn record_gradients<'g>(
     let settings = groups.settings(r)?;
     let learning = r.parameters().into_iter().zip(settings);
     let learning = learning.filter_map(|(parameter, settings)| Some((parameter, settings?)));
-    let learning: Vec<_> = learning.collect();
-    if learning.is_empty() {
+    let (targets, settings): (Vec<_>, Vec<_>) = learning.unzip();
+    if targets.is_empty() {
         return Err(Error::input(
             "every parameter is frozen: there is nothing to learn",
         ));
     }
-    let targets: Vec<Tensor> = learning.iter().map(|((_, tensor), _)| *tensor).collect();
     let one = ops::fill(r, loss.shape(), 1.0)?;
-    let gradients = autodiff::vector_jacobian(&[(loss, one)], &targets)?;
-
+    let gradients = gradients_of(&[(loss, one)], targets)?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     let mut square_norm = ops::fill(r, [], 0.0)?;
-    let mut each = Vec::with_capacity(targets.len());
-    for (((name, parameter), settings), gradient) in learning.into_iter().zip(gradients) {
-        let gradient = gradient
-            .ok_or_else(|| Error::shape(format!("the parameter {name:?} gets no gradient")))?;
+    let mut each = Vec::with_capacity(gradients.len());
+    for ((name, parameter, gradient), settings) in gradients.into_iter().zip(settings) {
         square_norm = ops::accumulate_square_sum(square_norm, gradient)?;
         let learning_rate = if settings.rate == 1.0 {
             learning_rate
@@ -84,4 +80,22 @@ pub(super) fn record_gradients<'g>(
         square_norm,
         scale: ops::clip_factor(square_norm, clip_norm)?,
     })
+}
+
+/// For every target by its name: itself, and its gradient from the cotangents of the outputs.
+///
+/// # Errors
+/// A target gets no gradient; the error names it.
+pub(super) fn gradients_of<'g>(
+    outputs: &[(Tensor<'g>, Tensor<'g>)],
+    targets: Vec<(String, Tensor<'g>)>,
+) -> Result<Vec<(String, Tensor<'g>, Tensor<'g>)>> {
+    let tensors: Vec<Tensor> = targets.iter().map(|(_, tensor)| *tensor).collect();
+    let gradients = autodiff::vector_jacobian(outputs, &tensors)?;
+    let each = targets.into_iter().zip(gradients);
+    each.map(|((name, target), gradient)| match gradient {
+        Some(gradient) => Ok((name, target, gradient)),
+        None => Err(Error::shape(format!("{name:?} gets no gradient"))),
+    })
+    .collect()
 }

@@ -61,25 +61,28 @@ pub fn inference(model: &ModelConfig, batch: usize) -> Result<Graph> {
 
 /// What `axenic forward ife` asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardRequest {
+pub struct ForwardRequest<'a> {
     /// Batch statistics, or running ones.
     pub mode: BatchNormMode,
     /// Whether labels are given, and the loss wanted.
     pub with_loss: bool,
     /// Whether the gradients of the total loss are wanted; needs the loss.
     pub with_gradients: bool,
+    /// Paths of scopes whose values are wanted too.
+    pub taps: &'a [String],
 }
 
 /// The network on images of any size: outputs `y.heavy`, `y.light`, the attention maps; with labels the terms of the
-/// loss; with gradients `grad.x` and `grad.<parameter>`.
+/// loss; with gradients `grad.x` and `grad.<parameter>`; every wanted tap under its path.
 ///
 /// # Errors
-/// The images do not fit the network.
+/// The images do not fit the network, or a wanted tap is not there.
 pub fn forward(config: &Config, images: Shape, request: ForwardRequest) -> Result<Graph> {
     Graph::record(|r| {
         let x = r.input("x", Spec::real(images))?;
         let outputs = network(&r.scope(), x, &config.model, request.mode)?;
         name_outputs(r, &outputs)?;
+        r.output_taps(request.taps)?;
         if !request.with_loss {
             return Ok(());
         }
