@@ -11,6 +11,7 @@ mod print;
 mod recompute;
 mod recorder;
 mod simplify;
+mod taps;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
@@ -134,6 +135,7 @@ pub struct Graph {
     outputs: Vec<(String, ValueId)>,
     assigns: Vec<(ValueId, ValueId)>,
     travelling: Vec<(String, Spec)>,
+    taps: Vec<(String, ValueId)>,
 }
 
 impl Graph {

@@ -20,8 +20,6 @@ pub(super) struct State {
     pub(super) graph: Graph,
     /// Lasting leaves by name, with the value that a reader sees now: the leaf, or what was last assigned to it.
     lasting: HashMap<String, (ValueId, ValueId)>,
-    /// What scopes gave, by path, in order of recording.
-    taps: Vec<(String, ValueId)>,
     /// Those that have been left, in order of recording.
     pub(super) blocks: Vec<Block>,
     /// How many recomputations there have been.
@@ -86,12 +84,12 @@ impl Recorder {
             outputs: Vec::new(),
             assigns: Vec::new(),
             travelling: Vec::new(),
+            taps: Vec::new(),
         };
         Self {
             state: RefCell::new(State {
                 graph,
                 lasting: HashMap::new(),
-                taps: Vec::new(),
                 blocks: Vec::new(),
                 recomputations: 0,
                 here: Here {
@@ -322,25 +320,10 @@ impl Recorder {
 
     /// What scopes gave so far ([`Scope::tap`]), by path, in the order of recording.
     pub fn taps(&self) -> Vec<(String, Tensor<'_>)> {
-        let taps = &self.state.borrow().taps;
+        let taps = &self.state.borrow().graph.taps;
         taps.iter()
             .map(|(path, value)| (path.clone(), self.tensor(*value)))
             .collect()
-    }
-
-    /// Names what the scopes of these paths gave as results.
-    ///
-    /// # Errors
-    /// No scope of such a path gave anything; the error names those nearest to it.
-    pub fn output_taps(&self, paths: &[String]) -> Result<()> {
-        let taps = self.taps();
-        for path in paths {
-            match taps.iter().find(|(own, _)| own == path) {
-                Some((_, tensor)) => self.output(path, *tensor)?,
-                None => return Err(unknown_tap(path, &taps)),
-            }
-        }
-        Ok(())
     }
 
     /// What recorded nodes carry from here on, until what is given is dropped.
@@ -354,26 +337,6 @@ impl Recorder {
             block: None,
         }
     }
-}
-
-/// Names the taps that share the longest beginning with a path, or all outermost ones.
-fn unknown_tap(path: &str, taps: &[(String, Tensor<'_>)]) -> Error {
-    let parts: Vec<&str> = path.split('.').collect();
-    let shared = |own: &str| {
-        let pairs = own.split('.').zip(&parts);
-        pairs.take_while(|(own, asked)| own == *asked).count()
-    };
-    let most = taps.iter().map(|(own, _)| shared(own)).max().unwrap_or(0);
-    let is_near = |own: &&str| shared(own) == most && own.split('.').count() <= most + 1;
-    let near: Vec<&str> = taps
-        .iter()
-        .map(|(own, _)| own.as_str())
-        .filter(is_near)
-        .collect();
-    Error::input(format!(
-        "no part of the model has the path {path:?}; near it are {}",
-        near.join(", ")
-    ))
 }
 
 /// While it lives, recorded nodes carry its scope's path (and a layer's place in the model).
@@ -450,7 +413,7 @@ impl<'g> Scope<'g> {
     /// Says that `tensor` is what this scope gives, so that it can be found by the scope's path, and gives it. A part
     /// that is used twice keeps what it gave last.
     pub fn tap(&self, tensor: Tensor<'g>) -> Tensor<'g> {
-        let taps = &mut self.recorder.state.borrow_mut().taps;
+        let taps = &mut self.recorder.state.borrow_mut().graph.taps;
         match taps.iter_mut().find(|(path, _)| *path == self.path) {
             Some((_, value)) => *value = tensor.value,
             None => taps.push((self.path.clone(), tensor.value)),

@@ -56,7 +56,9 @@ fn remove_unneeded(graph: Graph) -> Graph {
         outputs,
         assigns,
         travelling,
+        mut taps,
     } = graph;
+    taps.retain(|(_, value)| needed[value.node]);
     for (i, mut node) in nodes.into_iter().enumerate().filter(|(i, _)| needed[*i]) {
         new_position[i] = kept.len();
         node.inputs
@@ -69,18 +71,17 @@ fn remove_unneeded(graph: Graph) -> Graph {
         outputs,
         assigns,
         travelling,
+        taps,
     };
     redirect(&mut graph, &new_position);
     graph.nodes = kept;
     graph
 }
 
-/// Points the results and assignments at the nodes' new positions.
+/// Points the results, assignments and taps at the nodes' new positions.
 fn redirect(graph: &mut Graph, position: &[usize]) {
-    graph
-        .outputs
-        .iter_mut()
-        .for_each(|(_, value)| value.node = position[value.node]);
+    let named = graph.outputs.iter_mut().chain(&mut graph.taps);
+    named.for_each(|(_, value)| value.node = position[value.node]);
     for (leaf, value) in &mut graph.assigns {
         leaf.node = position[leaf.node];
         value.node = position[value.node];

@@ -32,8 +32,10 @@ use std::sync::Arc;
 /// The metadata entries of a shard.
 const RECIPE: &str = "recipe";
 const IMAGES: &str = "images";
-/// The tensor of a shard, and the output of a backbone's graph.
+/// The tensor of a shard.
 const FEATURES: &str = "features";
+/// The output of a backbone's graph where no other is wanted.
+const EMBEDDING: &str = "embedding";
 /// A shard holds about so many images,
 const SHARD_IMAGES: usize = 256;
 /// and about so many bytes at most.
@@ -121,7 +123,13 @@ pub fn cached_features(
     let weights = backbone.weights.needed_by(&graph);
     weights.check(&graph)?;
     let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref());
-    let row = graph.spec(graph.output(FEATURES)?);
+    let row = graph.spec(graph.output(backbone.output())?);
+    if row.shape.first() != Some(&backbone.batch) {
+        return Err(Error::input(format!(
+            "what {:?} gives, {row}, does not belong to single images",
+            backbone.output()
+        )));
+    }
     let mut shards = Shards {
         files: files.clone(),
         folder: folder.join(hex(Sha256::new_with_prefix(recipe.to_string()))),
@@ -167,22 +175,16 @@ impl Backbone<'_> {
         Graph::record(|r| {
             let x = r.input("x", Spec::real([self.batch, 3, self.size, self.size]))?;
             let features = self.model.features(&r.scope(), x, &Mode::inference())?;
-            let Some(tap) = self.tap else {
-                return r.output(FEATURES, features.embedding);
-            };
-            let taps = r.taps();
-            let found = taps.iter().find(|(path, _)| path == tap);
-            let (_, value) = found.ok_or_else(|| {
-                Error::input(format!("{} has no part {tap:?}", self.model.name()))
-            })?;
-            if value.shape().first() != Some(&self.batch) {
-                let shape = value.shape();
-                return Err(Error::input(format!(
-                    "what {tap:?} gives, {shape}, does not belong to single images"
-                )));
+            match self.tap {
+                None => r.output(EMBEDDING, features.embedding),
+                Some(tap) => r.output_taps(&[tap.to_string()]),
             }
-            r.output(FEATURES, *value)
         })
+    }
+
+    /// What the graph calls them.
+    fn output(&self) -> &str {
+        self.tap.unwrap_or(EMBEDDING)
     }
 
     fn recipe(
@@ -201,7 +203,7 @@ impl Backbone<'_> {
         serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "model": self.model.name(),
-            "features": self.tap.unwrap_or("embedding"),
+            "features": self.output(),
             "graph_sha256": graph.digest(),
             "weights_sha256": weights.digest(),
             "preparation": images.preparation(),
@@ -410,7 +412,7 @@ impl Pass<'_> {
         }
         let x = Array::new([batch, 3, size, size], images)?;
         let values = self.runner.run(FEATURES, batch, &[("x", &x)])?;
-        let features = values.get(FEATURES)?;
+        let features = values.get(self.backbone.output())?;
         for row in 0..count {
             let row = sliced(self.shards.row, features, row)?;
             if !row.is_finite() {
