@@ -119,7 +119,8 @@ impl Convert {
             allow_missing: self.allow_missing,
             allow_unknown: self.allow_unknown,
         };
-        let fitted = fitting::load(&self.input, network, &request)?;
+        let mut configured = network.configured(None, &[], None)?;
+        let fitted = fitting::load(&self.input, &mut configured, &request)?;
         Ok((fitted.weights, fitted.account))
     }
 

@@ -4,8 +4,8 @@ mod bare;
 mod ife;
 
 use super::compute::{Compute, seeds};
-use super::network::Network;
-use super::{Outcome, System, fitting, show};
+use super::network::{Configured, Network};
+use super::{Outcome, fitting, show};
 use crate::array::{Array, Element, Numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, LeafKind};
@@ -67,10 +67,11 @@ impl Forward {
     pub(super) fn run(self) -> Result<Outcome> {
         let given = Weights::load(&self.input)?;
         let x = images(&given).map_err(|e| e.within(self.input.display()))?;
-        let weights = self.load(x)?;
-        let Asked { graph, inputs } = match self.network {
-            Network::System(System::Ife) => ife::ask(&self, &weights, &given, x)?,
-            Network::Model(name) => bare::ask(name, &self, &weights, &given, x)?,
+        let mut configured = self.network.configured(None, &self.settings, None)?;
+        let weights = self.load(&mut configured, x)?;
+        let Asked { graph, inputs } = match configured {
+            Configured::Ife(config) => ife::ask(&self, &config, &given, x)?,
+            Configured::Model { model, .. } => bare::ask(&self, model.as_ref(), &given, x)?,
         };
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("forward", 0, || Ok(graph))?;
@@ -99,7 +100,7 @@ impl Forward {
     }
 
     /// The weights of the file, a table of positions and a first convolution made for these images; that it was is said.
-    fn load(&self, x: &Array) -> Result<Weights> {
+    fn load(&self, configured: &mut Configured, x: &Array) -> Result<Weights> {
         let [_, channels, height, width] = x.shape()[..] else {
             return Err(Error::input("images are (N, C, H, W)"));
         };
@@ -108,7 +109,7 @@ impl Forward {
             image_size: Some([height, width]),
             ..Request::default()
         };
-        let fitted = fitting::load(&self.weights, self.network, &request)?;
+        let fitted = fitting::load(&self.weights, configured, &request)?;
         let lines = fitted.account.lines.iter();
         for line in lines.filter(|line| matches!(line.fate, Fate::Adapted(_))) {
             show::note(&format!("{}: {}", line.name, line.fate.how()));

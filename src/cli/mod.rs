@@ -12,6 +12,8 @@ mod explain;
 mod fitting;
 mod forward;
 mod init;
+mod inspect;
+mod inspect_file;
 mod network;
 mod op;
 mod ops;
@@ -73,6 +75,8 @@ enum Command {
     Explain(explain::Explain),
     /// Prints a graph's totals and memory plan, before anything runs
     Plan(plan::Plan),
+    /// Lists the layers of a network with shapes, parameters and FLOPs
+    Inspect(inspect::Inspect),
     /// Runs a model on given numbers
     Forward(forward::Forward),
     /// Makes a safetensors file of a weight file of any origin
@@ -129,6 +133,7 @@ impl Command {
             Command::Predict(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Inspect(command) => command.run(),
             Command::Forward(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Ops(command) => command.run(),

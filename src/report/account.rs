@@ -24,8 +24,16 @@ pub fn account_text(account: &Account) -> String {
     let counts = counts.iter().map(|(word, count)| format!("{count} {word}"));
     text.push_str(&format!("{}\n", counts.collect::<Vec<_>>().join(", ")));
     let mut table = Table::new(vec![Align::Left; 6]);
-    table.row(["tensor", "type", "in the file", "in the network", "fate", ""]);
-    let shown = |shape: &Option<Vec<usize>>| shape.as_ref().map_or(String::new(), |s| format!("{s:?}"));
+    table.row([
+        "tensor",
+        "type",
+        "in the file",
+        "in the network",
+        "fate",
+        "",
+    ]);
+    let shown =
+        |shape: &Option<Vec<usize>>| shape.as_ref().map_or(String::new(), |s| format!("{s:?}"));
     for line in &account.lines {
         table.row([
             line.name.as_str(),

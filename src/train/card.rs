@@ -58,7 +58,8 @@ impl Card {
     ) -> Self {
         let classes = configuration.num_classes;
         let before = before.filter(|card| card.configuration.num_classes == classes);
-        let (labels, thresholds) = before.map_or((None, None), |card| (card.labels, card.thresholds));
+        let (labels, thresholds) =
+            before.map_or((None, None), |card| (card.labels, card.thresholds));
         let [size, _] = configuration.image_size;
         Self {
             model: model.to_string(),
@@ -83,8 +84,12 @@ impl Card {
         if !entries.get("model").is_some_and(Value::is_string) {
             return Ok(None);
         }
-        let own = entries.iter().filter(|(name, _)| ENTRIES.contains(&name.as_str()));
-        let own: Map<String, Value> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let own = entries
+            .iter()
+            .filter(|(name, _)| ENTRIES.contains(&name.as_str()));
+        let own: Map<String, Value> = own
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let card: Self = serde_json::from_value(Value::Object(own))
             .map_err(|e| Error::checkpoint(format!("its description cannot be read: {e}")))?;
         card.check()?;
@@ -119,7 +124,9 @@ impl Card {
     /// There are not as many labels or thresholds as classes.
     pub fn write(&self, weights: &mut Weights) -> Result<()> {
         self.check()?;
-        ENTRIES.iter().for_each(|name| drop(weights.metadata.remove(*name)));
+        ENTRIES
+            .iter()
+            .for_each(|name| drop(weights.metadata.remove(*name)));
         match serde_json::to_value(self) {
             Ok(Value::Object(own)) => weights.metadata.extend(own),
             _ => return Err(Error::checkpoint("the description cannot be written")),

@@ -49,7 +49,11 @@ fn every_way_of_saving_gives_the_same_numbers() {
                 assert_eq!(own.shape(), array.shape(), "{path:?} {name}");
                 assert_eq!(own.to_f64(), array.to_f64(), "{path:?} {name}");
             }
-            let halves = if ["half", "bfloat16"].contains(&name) { 1 } else { 0 };
+            let halves = if ["half", "bfloat16"].contains(&name) {
+                1
+            } else {
+                0
+            };
             assert_eq!(account.converted.len(), halves, "{path:?}");
         }
     }
@@ -62,7 +66,11 @@ fn counters_are_written_as_long_integers() {
     let file = WeightFile::read(&golden("plain.pth")).expect("a file");
     let (weights, _) = fit::as_they_are(&file, None).expect("tensors");
     let bytes = weights.to_bytes().expect("a file");
-    assert_eq!(bytes, weights.to_bytes().expect("a file"), "equal weights, equal bytes");
+    assert_eq!(
+        bytes,
+        weights.to_bytes().expect("a file"),
+        "equal weights, equal bytes"
+    );
     let again = WeightFile::parse(&bytes).expect("our file");
     let find = |name: &str| again.tensors.iter().find(|own| own.name == name);
     let counter = find("bn.num_batches_tracked").expect("it is kept");
@@ -77,16 +85,23 @@ fn nesting_is_found_and_said() {
         let file = WeightFile::read(&golden(name)).expect("a file");
         let other = |path: &str| file.others.iter().find(|(own, _)| own == path);
         assert_eq!(other("epoch").map(|(_, what)| what.as_str()), Some("3"));
-        assert_eq!(other("args").map(|(_, what)| what.as_str()), Some("argparse.Namespace"));
+        assert_eq!(
+            other("args").map(|(_, what)| what.as_str()),
+            Some("argparse.Namespace")
+        );
         let (teacher, account) = fit::as_they_are(&file, None).expect("tensors");
         assert_eq!(account.source.entry, "teacher");
         assert_eq!(account.source.prefix, "module.");
-        assert!(account.source.reason.contains("`student`"), "{}", account.source.reason);
-        assert_eq!(teacher.tensors["dino_head.weight"].to_f64(), [1.0, 1.0][..]);
+        assert!(
+            account.source.reason.contains("`student`"),
+            "{}",
+            account.source.reason
+        );
+        assert_eq!(*teacher.tensors["dino_head.weight"].to_f64(), [1.0, 1.0]);
         let (student, account) = fit::as_they_are(&file, Some("student")).expect("tensors");
         assert_eq!(account.source.prefix, "module.backbone.");
         assert_eq!(account.converted, [("F16", 4)]);
-        assert_eq!(student.tensors["scale"].to_f64(), [2.5][..]);
+        assert_eq!(*student.tensors["scale"].to_f64(), [2.5]);
         let skipped = |path: &str| account.lines.iter().find(|line| line.name == path);
         for path in ["mask", "optimizer.state.0.exp_avg"] {
             let line = skipped(path).expect("accounted for");
@@ -101,7 +116,12 @@ fn nesting_is_found_and_said() {
 #[test]
 fn damaged_files_are_refused_or_give_numbers() {
     let _turn = turn();
-    for name in ["views.pth", "views-legacy.pth", "parameters.pth", "nested-legacy.pth"] {
+    for name in [
+        "views.pth",
+        "views-legacy.pth",
+        "parameters.pth",
+        "nested-legacy.pth",
+    ] {
         let whole = bytes_of(name);
         for length in 0..whole.len() {
             refused(&whole[..length]);
@@ -169,12 +189,24 @@ fn hostile_pickles_are_refused_by_name() {
     let code = |code: &[u8]| [b"\x80\x02", code].concat();
     let name = |name: &str| text(name);
     let one = |key, count, offset, shape: &[i64], strides: &[i64]| {
-        dictionary(&[("a", tensor("FloatStorage", key, count, offset, shape, strides))])
+        dictionary(&[(
+            "a",
+            tensor("FloatStorage", key, count, offset, shape, strides),
+        )])
     };
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (code(b"cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."), "\"posix.system\""),
-        (code(b"c__builtin__\neval\nX\x01\x00\x00\x001\x85R."), "\"__builtin__.eval\""),
-        (code(&[name("os"), name("system"), b"\x93.".to_vec()].concat()), "\"os.system\""),
+        (
+            code(b"cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."),
+            "\"posix.system\"",
+        ),
+        (
+            code(b"c__builtin__\neval\nX\x01\x00\x00\x001\x85R."),
+            "\"__builtin__.eval\"",
+        ),
+        (
+            code(&[name("os"), name("system"), b"\x93.".to_vec()].concat()),
+            "\"os.system\"",
+        ),
         (code(b"ctorch.hub\nload\n."), "\"torch.hub.load\""),
         (code(b"ctorch\nload\n."), "\"torch.load\""),
         (code(b"(ios\nsystem\n."), "0x69"),
@@ -215,7 +247,10 @@ fn hostile_pickles_are_refused_by_name() {
             Ok(file) => panic!("{word}: {:?} was read", file.tensors),
             Err(e) => e.to_string(),
         };
-        assert!(said.contains(word) && !said.contains('\n'), "{word}: {said}");
+        assert!(
+            said.contains(word) && !said.contains('\n'),
+            "{word}: {said}"
+        );
     }
     let fits = one("0", 6, 1, &[2, 2], &[1, 2]);
     let file = cheap(&saved(&fits, &[&[0; 24]])).expect("an honest file");
@@ -225,10 +260,21 @@ fn hostile_pickles_are_refused_by_name() {
 #[test]
 fn bombs_cost_little() {
     let _turn = turn();
-    let mut pickles: Vec<Vec<u8>> = [&b"}"[..], b"]", b"(", b"N", b")", b"}0", b"]\x94", b"K\x01", b"(t", b")\x85"]
-        .iter()
-        .map(|code| [b"\x80\x02".to_vec(), code.repeat(100_000), b".".to_vec()].concat())
-        .collect();
+    let mut pickles: Vec<Vec<u8>> = [
+        &b"}"[..],
+        b"]",
+        b"(",
+        b"N",
+        b")",
+        b"}0",
+        b"]\x94",
+        b"K\x01",
+        b"(t",
+        b")\x85",
+    ]
+    .iter()
+    .map(|code| [b"\x80\x02".to_vec(), code.repeat(100_000), b".".to_vec()].concat())
+    .collect();
     // A dictionary in itself, and dictionaries that all hold the next one many times.
     pickles.push(b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.".to_vec());
     let mut web = b"\x80\x02}q\x00".to_vec();
@@ -262,17 +308,27 @@ fn bombs_cost_little() {
     for (i, pickle) in pickles.iter().enumerate() {
         let _ = cheap(&saved(pickle, &[]));
         let _ = cheap(&saved_legacy(pickle, &[]));
-        assert!(i < 10 || cheap(&saved(pickle, &[])).is_err() || i == 10, "{i}");
+        assert!(
+            i < 10 || cheap(&saved(pickle, &[])).is_err() || i == 10,
+            "{i}"
+        );
     }
     // Views that all take the whole of one storage.
     let view = tensor("FloatStorage", "0", 1000, 0, &[1000], &[1]);
     let names: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
-    let pairs: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), view.clone())).collect();
+    let pairs: Vec<(&str, Vec<u8>)> = names
+        .iter()
+        .map(|name| (name.as_str(), view.clone()))
+        .collect();
     let bytes = saved(&dictionary(&pairs[..50]), &[&[0; 4000]]);
     assert!(cheap(&bytes).is_ok(), "sharing is no crime");
     let row = tensor("FloatStorage", "0", 1000, 0, &[1000, 1000], &[0, 1]);
     let said = cheap(&saved(&dictionary(&[("a", row)]), &[&[0; 4000]]));
-    assert!(said.expect_err("refused").to_string().contains("many times"));
+    assert!(
+        said.expect_err("refused")
+            .to_string()
+            .contains("many times")
+    );
 }
 
 #[test]
@@ -291,15 +347,30 @@ fn archives_that_lie_are_refused() {
         (changed(|own| own.method = 8), "compressed"),
         (changed(|own| own.flags = 1), "encrypted"),
         (changed(|own| own.crc_error = 1), "checksum"),
-        (changed(|own| own.local_name = "m/data/1".into()), "two places"),
+        (
+            changed(|own| own.local_name = "m/data/1".into()),
+            "two places",
+        ),
         (changed(|own| own.length = Some(4000)), "states 4000 bytes"),
-        (changed(|own| own.length = Some(u32::MAX)), "states 4294967295 bytes"),
+        (
+            changed(|own| own.length = Some(u32::MAX)),
+            "states 4294967295 bytes",
+        ),
         (changed(|own| own.length = Some(9)), "reaches into"),
         (changed(|own| own.offset = Some(1 << 30)), "states 30 bytes"),
         (changed(|own| own.offset = Some(1)), "two places"),
-        (changed(|own| (own.name, own.local_name) = ("m/../0".into(), "m/../0".into())), "plain path"),
-        (changed(|own| (own.name, own.local_name) = ("/m/0".into(), "/m/0".into())), "plain path"),
-        (changed(|own| (own.name, own.local_name) = ("m\\0".into(), "m\\0".into())), "plain path"),
+        (
+            changed(|own| (own.name, own.local_name) = ("m/../0".into(), "m/../0".into())),
+            "plain path",
+        ),
+        (
+            changed(|own| (own.name, own.local_name) = ("/m/0".into(), "/m/0".into())),
+            "plain path",
+        ),
+        (
+            changed(|own| (own.name, own.local_name) = ("m\\0".into(), "m\\0".into())),
+            "plain path",
+        ),
         (with("m/data/0"), "twice"),
         (with("n/data.pkl"), "one folder"),
         (with("m/byteorder"), "little-endian"),
@@ -311,7 +382,10 @@ fn archives_that_lie_are_refused() {
     ];
     for (bytes, word) in cases {
         let said = cheap(&bytes).expect_err(word).to_string();
-        assert!(said.contains(word) && !said.contains('\n'), "{word}: {said}");
+        assert!(
+            said.contains(word) && !said.contains('\n'),
+            "{word}: {said}"
+        );
     }
     // Two members over each other: the second's header lies in the first's data.
     let inner = zip(&[member("m/data/0", &[0; 8])]);
@@ -343,12 +417,21 @@ fn old_files_that_lie_are_refused() {
         (saved_legacy(&pickle, &[("k", 3, &data)]), "another length"),
         (saved_legacy(&pickle, &[("k", 2, &data[..7])]), "cut off"),
         (saved_legacy(&pickle, &[("k", 2, &[0; 9])]), "last 1 bytes"),
-        (saved_legacy(&pickle, &[("k", 2, &data), ("k", 2, &data)]), "twice"),
-        (b"\x80\x02\x8a\x0a1234567890.".to_vec(), "not one that torch.save wrote"),
+        (
+            saved_legacy(&pickle, &[("k", 2, &data), ("k", 2, &data)]),
+            "twice",
+        ),
+        (
+            b"\x80\x02\x8a\x0a1234567890.".to_vec(),
+            "not one that torch.save wrote",
+        ),
     ];
     for (bytes, word) in cases {
         let said = cheap(&bytes).expect_err(word).to_string();
-        assert!(said.contains(word) && !said.contains('\n'), "{word}: {said}");
+        assert!(
+            said.contains(word) && !said.contains('\n'),
+            "{word}: {said}"
+        );
     }
     let mut big = saved_legacy(&pickle, &[("k", 2, &data)]);
     let at = big.iter().position(|&byte| byte == 0x88).expect("true");

@@ -120,7 +120,8 @@ impl Account {
             _ => line,
         };
         let lines: Vec<Line> = lines.into_iter().map(allowed).collect();
-        let is_taken = |line: &&Line| matches!(line.fate, Fate::Loaded | Fate::Adapted(_) | Fate::Kept(_));
+        let is_taken =
+            |line: &&Line| matches!(line.fate, Fate::Loaded | Fate::Adapted(_) | Fate::Kept(_));
         let mut converted: Vec<(&'static str, usize)> = Vec::new();
         let types = lines.iter().filter(is_taken).filter_map(|line| line.dtype);
         // Without a network doubles stay as they are.
@@ -183,7 +184,10 @@ impl Account {
     pub fn counts(&self) -> Vec<(&'static str, usize)> {
         let mut counts: Vec<(&'static str, usize)> = Vec::new();
         for line in &self.lines {
-            match counts.iter_mut().find(|(word, _)| *word == line.fate.word()) {
+            match counts
+                .iter_mut()
+                .find(|(word, _)| *word == line.fate.word())
+            {
                 Some((_, count)) => *count += 1,
                 None => counts.push((line.fate.word(), 1)),
             }

@@ -219,8 +219,12 @@ pub fn as_they_are(file: &WeightFile, entry: Option<&str>) -> Result<(Weights, A
 
 /// The names of all parameters and states.
 fn needed(graph: &Graph) -> HashMap<&str, Spec> {
-    let lasting = graph.leaves().filter(|(_, leaf, _)| leaf.kind.init().is_some());
-    lasting.map(|(_, leaf, spec)| (leaf.name.as_str(), spec)).collect()
+    let lasting = graph
+        .leaves()
+        .filter(|(_, leaf, _)| leaf.kind.init().is_some());
+    lasting
+        .map(|(_, leaf, spec)| (leaf.name.as_str(), spec))
+        .collect()
 }
 
 /// Channels, height and width: as asked for; else as the file's first convolution and table of positions have them.
@@ -273,10 +277,16 @@ impl Fitting<'_> {
                 continue;
             }
             let name = leaf.name.as_str();
-            let stored = self.own.get(name).copied().filter(|stored| stored.dtype.is_read());
+            let stored = self
+                .own
+                .get(name)
+                .copied()
+                .filter(|stored| stored.dtype.is_read());
             let (array, fate) = self.one(name, spec, stored)?;
             used.extend(stored.map(|_| name));
-            weights.tensors.extend(array.map(|array| (name.to_string(), array)));
+            weights
+                .tensors
+                .extend(array.map(|array| (name.to_string(), array)));
             lines.push(Line::new(name, stored, Some(spec), fate));
         }
         let travelling: HashMap<&str, Spec> = graph
@@ -363,7 +373,8 @@ impl Fitting<'_> {
             return Ok(Some((adapted, format!("{from} → {channels} channels"))));
         }
         let table = profile.position_embedding.as_ref();
-        let Some(table) = table.filter(|table| table.name == name && array.shape().len() == 3) else {
+        let Some(table) = table.filter(|table| table.name == name && array.shape().len() == 3)
+        else {
             return Ok(None);
         };
         let [_, height, width] = self.image.map(|length| length / table.patch_size.max(1));
@@ -377,7 +388,10 @@ impl Fitting<'_> {
         let resampling = self.request.resampling;
         let resized = positions::resize(array, table.prefix_tokens, [height, width], resampling)
             .map_err(|e| e.within(name))?;
-        let how = format!("{side}×{side} → {height}×{width} positions, {}", resampling.name());
+        let how = format!(
+            "{side}×{side} → {height}×{width} positions, {}",
+            resampling.name()
+        );
         Ok(Some((resized, how)))
     }
 
@@ -397,7 +411,10 @@ impl Fitting<'_> {
             });
         };
         if !tensor.dtype.is_read() {
-            return skipped(format!("elements of type {} are not read", tensor.dtype.name()));
+            return skipped(format!(
+                "elements of type {} are not read",
+                tensor.dtype.name()
+            ));
         }
         if self.request.classes == Classes::None && self.is_classifier(name) {
             return skipped("the classifier is left away".into());

@@ -66,7 +66,11 @@ pub fn resize(
     let values = table.to_f64();
     let (kept, patches) = values.split_at(prefix * width);
     // [n, n, D] → [h, n, D] → [h, w, D]
-    let tall = along(patches, [1, side, side * width], &taps(side, to[0], resampling));
+    let tall = along(
+        patches,
+        [1, side, side * width],
+        &taps(side, to[0], resampling),
+    );
     let resized = along(&tall, [to[0], side, width], &taps(side, to[1], resampling));
     let numbers = kept.iter().chain(&resized).map(|&x| x as f32);
     Array::new(

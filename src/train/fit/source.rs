@@ -73,17 +73,36 @@ impl Source {
 
 /// The dictionaries that can be meant, those that `ENTRIES` prefers first.
 fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str>> {
-    let all: BTreeSet<&str> = file.tensors.iter().map(|tensor| tensor.entry.as_str()).collect();
+    let all: BTreeSet<&str> = file
+        .tensors
+        .iter()
+        .map(|tensor| tensor.entry.as_str())
+        .collect();
     if let Some(wanted) = wanted {
         // A whole path means just that; the last part of one is enough where only one ends so.
-        let exact: Vec<&str> = all.iter().copied().filter(|entry| *entry == wanted).collect();
-        let ends = all.iter().copied().filter(|entry| last_part(entry) == wanted);
-        let found = if exact.is_empty() { ends.collect() } else { exact };
+        let exact: Vec<&str> = all
+            .iter()
+            .copied()
+            .filter(|entry| *entry == wanted)
+            .collect();
+        let ends = all
+            .iter()
+            .copied()
+            .filter(|entry| last_part(entry) == wanted);
+        let found = if exact.is_empty() {
+            ends.collect()
+        } else {
+            exact
+        };
         return match found.len() {
             1 => Ok(found),
             _ => Err(Error::input(format!(
                 "the file has {} with tensors that is called {wanted:?}; there are {}",
-                if found.is_empty() { "no entry" } else { "more than one entry" },
+                if found.is_empty() {
+                    "no entry"
+                } else {
+                    "more than one entry"
+                },
                 listed(&all)
             ))),
         };
@@ -92,7 +111,11 @@ fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str
         let is_in = |part: &str| OTHERS.iter().any(|other| part.contains(other));
         entry.split('.').any(is_in)
     };
-    let mut found: Vec<&str> = all.iter().copied().filter(|entry| !is_other(entry)).collect();
+    let mut found: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|entry| !is_other(entry))
+        .collect();
     found.sort_by_key(|entry| rank(entry));
     found.truncate(MOST_TRIED);
     match found.is_empty() {
@@ -167,7 +190,10 @@ pub(in crate::train) fn choose(file: &WeightFile, wanted: Option<&str>) -> Resul
 }
 
 fn names<'f>(file: &'f WeightFile, entry: &str) -> impl Iterator<Item = &'f str> {
-    let own = file.tensors.iter().filter(move |tensor| tensor.entry == entry);
+    let own = file
+        .tensors
+        .iter()
+        .filter(move |tensor| tensor.entry == entry);
     own.map(|tensor| tensor.name.as_str())
 }
 
@@ -240,7 +266,9 @@ fn prefixes(file: &WeightFile, entry: &str, first_layer: Option<&str>) -> Vec<St
     }
     let weight = first_layer.map(|layer| format!(".{layer}.weight"));
     for name in names(file, entry) {
-        let before = weight.as_ref().and_then(|weight| name.strip_suffix(weight.as_str()));
+        let before = weight
+            .as_ref()
+            .and_then(|weight| name.strip_suffix(weight.as_str()));
         let prefix = before.map(|before| format!("{before}."));
         found.extend(prefix.filter(|prefix| found.len() < MOST_TRIED && !found.contains(prefix)));
     }

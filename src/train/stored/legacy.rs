@@ -78,7 +78,9 @@ pub(super) fn storages<'a>(
             _ => "",
         };
         let wrong = |what: &str| Error::checkpoint(format!("its storage {key:?} {what}"));
-        let storage = known.get(key).ok_or_else(|| wrong("belongs to no tensor"))?;
+        let storage = known
+            .get(key)
+            .ok_or_else(|| wrong("belongs to no tensor"))?;
         let stated = bytes[at..].first_chunk();
         let stated = stated.ok_or_else(|| wrong("is cut off"))?;
         if u64::from_le_bytes(*stated) != storage.count {

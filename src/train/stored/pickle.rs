@@ -78,8 +78,9 @@ impl Global {
             "torch._utils._rebuild_tensor"
             | "torch._utils._rebuild_tensor_v2"
             | "torch._utils._rebuild_tensor_v3" => Global::RebuildTensor,
-            "torch._utils._rebuild_parameter"
-            | "torch._utils._rebuild_parameter_with_state" => Global::RebuildParameter,
+            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+                Global::RebuildParameter
+            }
             _ => {
                 if let Some(own) = INERT.iter().find(|own| **own == name) {
                     return Some(Global::Inert(own));
@@ -226,8 +227,8 @@ impl<'a> Machine<'a, '_> {
     fn step(&mut self) -> Result<Option<Value>> {
         let [code] = self.word()?;
         match code {
-            0x80 => drop(self.word::<1>()?), // PROTO
-            0x95 => drop(self.word::<8>()?), // FRAME
+            0x80 => drop(self.word::<1>()?),     // PROTO
+            0x95 => drop(self.word::<8>()?),     // FRAME
             b'.' => return self.pop().map(Some), // STOP
             b'(' => {
                 self.budget.spend(size_of::<usize>())?;
@@ -511,9 +512,7 @@ impl<'a> Machine<'a, '_> {
                     Value::Int(count),
                     ref rest @ ..,
                 ],
-            ) if text(self.bytes, (a, b)) == "storage"
-                && matches!(rest, [] | [Value::None]) =>
-            {
+            ) if text(self.bytes, (a, b)) == "storage" && matches!(rest, [] | [Value::None]) => {
                 u64::try_from(count).ok().map(|count| Storage {
                     key: (from, to),
                     dtype,
@@ -558,7 +557,9 @@ impl<'a> Machine<'a, '_> {
         };
         match result {
             Some(object) => self.push_object(object),
-            None => Err(self.wrong("calls what cannot be called, or with other arguments than PyTorch")),
+            None => {
+                Err(self.wrong("calls what cannot be called, or with other arguments than PyTorch"))
+            }
         }
     }
 

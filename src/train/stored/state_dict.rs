@@ -121,7 +121,9 @@ fn walk(
         pickle,
         places,
         met: HashSet::from([root]),
-        room: length.saturating_mul(MOST_REPEATED).saturating_add(64 << 10),
+        room: length
+            .saturating_mul(MOST_REPEATED)
+            .saturating_add(64 << 10),
         tensors: Vec::new(),
         others: Vec::new(),
     };
@@ -165,7 +167,8 @@ impl Walk<'_, '_> {
             match (value, self.pickle.object(value)) {
                 (_, Some(Object::Tensor(tensor))) => {
                     let stored = self.tensor(tensor, &own.path, name);
-                    self.tensors.push(stored.map_err(|e| e.within(format!("its tensor {path:?}")))?);
+                    self.tensors
+                        .push(stored.map_err(|e| e.within(format!("its tensor {path:?}")))?);
                 }
                 (Value::Object(number), Some(Object::Dict(_))) => {
                     if own.depth == MOST_DEPTH {
@@ -175,7 +178,11 @@ impl Walk<'_, '_> {
                     }
                     let depth = own.depth + 1;
                     match self.met.insert(number) {
-                        true => inner.push(Dictionary { number, path, depth }),
+                        true => inner.push(Dictionary {
+                            number,
+                            path,
+                            depth,
+                        }),
                         false => self.others.push((path, "a dictionary met before".into())),
                     }
                 }

@@ -129,11 +129,14 @@ impl Directory {
         // Behind the record there is at most a comment of 65,535 bytes, which reaches to the file's end.
         let is_end = |&at: &usize| {
             let comment = number(bytes, at + 20, 2).unwrap_or(u64::MAX);
-            number(bytes, at, 4).ok() == Some(u64::from(END)) && at as u64 + 22 + comment == bytes.len() as u64
+            number(bytes, at, 4).ok() == Some(u64::from(END))
+                && at as u64 + 22 + comment == bytes.len() as u64
         };
         let first = last.saturating_sub(usize::from(u16::MAX));
         let Some(at) = (first..=last).rev().find(is_end) else {
-            return Err(damaged("its archive has no directory at its end: it is cut off"));
+            return Err(damaged(
+                "its archive has no directory at its end: it is cut off",
+            ));
         };
         let field = |offset, length| number(bytes, at + offset, length);
         let [disk, start_disk, here] = [field(4, 2)?, field(6, 2)?, field(8, 2)?];
@@ -186,7 +189,9 @@ impl<'a> Central<'a> {
     fn read(bytes: &'a [u8], at: usize) -> Result<Self> {
         let field = |offset, length| number(bytes, at + offset, length);
         if field(0, 4)? != u64::from(CENTRAL) {
-            return Err(damaged(format!("its archive's directory is damaged at byte {at}")));
+            return Err(damaged(format!(
+                "its archive's directory is damaged at byte {at}"
+            )));
         }
         let [name, extra, comment] = [field(28, 2)?, field(30, 2)?, field(32, 2)?];
         let name = part(bytes, (at + CENTRAL_LENGTH) as u64, name)?;
@@ -262,7 +267,8 @@ fn plain(name: &[u8]) -> Result<&str> {
         damaged(format!("its member {name:?} has no plain path for a name"))
     };
     let name = std::str::from_utf8(name).map_err(|_| strange())?;
-    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0', ':']);
+    let is_plain =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0', ':']);
     // A folder's name ends with a slash.
     let parts = name.strip_suffix('/').unwrap_or(name);
     match parts.split('/').all(is_plain) {

@@ -26,10 +26,10 @@
 //! | `vit_l_16` | 16 | 24 | 1024 | 16 | 4096 | 304,326,632 |
 //! | `vit_small_patch16_224`, `deit_small_patch16_224` | 16 | 12 | 384 | 6 | 1536 | 22,050,664 |
 //! | `deit_tiny_patch16_224` | 16 | 12 | 192 | 3 | 768 | 5,717,416 |
-//! | `dinov2_vits14` | 14 | 12 | 384 | 6 | 1536 | 22,056,576 |
-//! | `dinov2_vitb14` | 14 | 12 | 768 | 12 | 3072 | 86,580,480 |
-//! | `dinov2_vitl14` | 14 | 24 | 1024 | 16 | 4096 | 304,368,640 |
-//! | `dinov2_vitg14` | 14 | 40 | 1536 | 24 | 4096, gated | 1,136,480,768 |
+//! | `dinov2_vits14` | 14 | 12 | 384 | 6 | 1536 | 22,056,192 |
+//! | `dinov2_vitb14` | 14 | 12 | 768 | 12 | 3072 | 86,579,712 |
+//! | `dinov2_vitl14` | 14 | 24 | 1024 | 16 | 4096 | 304,367,616 |
+//! | `dinov2_vitg14` | 14 | 40 | 1536 | 24 | 4096, gated | 1,136,479,232 |
 //!
 //! for 1000 classes and images of 224 × 224; DINOv2's without classes, 518 × 518, and without the D numbers of
 //! `mask_token`, which only pre-training reads, and which therefore merely travels. Any image of whole patches will do:
@@ -66,28 +66,28 @@
 //! # axenic::Result::Ok(())
 //! ```
 
+mod library;
+mod published;
+
+pub use library::Library;
+pub use published::{
+    deit_base_patch16_224, deit_small_patch16_224, deit_tiny_patch16_224, dinov2_vitb14,
+    dinov2_vitg14, dinov2_vitl14, dinov2_vits14, vit_b_16, vit_b_32, vit_base_patch16_224,
+    vit_l_16, vit_small_patch16_224,
+};
+
 use super::{Features, Model, PositionEmbedding, Preprocessing, Profile};
 use crate::error::Result;
-use crate::graph::{Init, Scope, Tensor};
+use crate::graph::{Scope, Tensor};
 use crate::nn::{
-    AttentionNames, FeedForward, Linear, Mode, MultiHeadAttention, PatchEmbedding, layer_norm,
-    layer_scale, linear, linear_bias, linear_weight, mlp, multi_head_attention, patch_embedding,
-    swiglu, truncated_normal, xavier_uniform,
+    FeedForward, Linear, Mode, MultiHeadAttention, PatchEmbedding, layer_norm, layer_scale, linear,
+    mlp, multi_head_attention, patch_embedding, swiglu, truncated_normal,
 };
 use crate::ops::{self, Noise, ScoreMap};
 use crate::shape::Shape;
 
 /// Added to the variance in every layer norm.
 const EPS: f64 = 1e-6;
-
-/// Whose names the parameters have, and whose way of starting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Library {
-    /// `class_token`, `encoder.layers.encoder_layer_0.ln_1`.
-    Torchvision,
-    /// `cls_token`, `blocks.0.norm1`; DINOv2 has them from there.
-    Timm,
-}
 
 /// What equation 3 calls MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,188 +145,13 @@ pub struct VisionTransformer {
     pub preprocessing: Preprocessing,
 }
 
-/// torchvision's base network with patches of 16.
-pub fn vit_b_16() -> VisionTransformer {
-    VisionTransformer::torchvision("vit_b_16", 16, Size::BASE)
-}
-
-/// torchvision's base network with patches of 32.
-pub fn vit_b_32() -> VisionTransformer {
-    VisionTransformer::torchvision("vit_b_32", 32, Size::BASE)
-}
-
-/// torchvision's large network with patches of 16.
-pub fn vit_l_16() -> VisionTransformer {
-    VisionTransformer::torchvision("vit_l_16", 16, Size::LARGE)
-}
-
-/// timm's small network, whose published weights want images scaled to −1…1.
-pub fn vit_small_patch16_224() -> VisionTransformer {
-    VisionTransformer {
-        preprocessing: Preprocessing::half(224),
-        ..VisionTransformer::timm("vit_small_patch16_224", Size::SMALL)
-    }
-}
-
-/// timm's base network, whose published weights want images scaled to −1…1.
-pub fn vit_base_patch16_224() -> VisionTransformer {
-    VisionTransformer {
-        preprocessing: Preprocessing::half(224),
-        ..VisionTransformer::timm("vit_base_patch16_224", Size::BASE)
-    }
-}
-
-/// The tiny data-efficient network.
-pub fn deit_tiny_patch16_224() -> VisionTransformer {
-    VisionTransformer::timm("deit_tiny_patch16_224", Size::TINY)
-}
-
-/// The small data-efficient network.
-pub fn deit_small_patch16_224() -> VisionTransformer {
-    VisionTransformer::timm("deit_small_patch16_224", Size::SMALL)
-}
-
-/// The base data-efficient network.
-pub fn deit_base_patch16_224() -> VisionTransformer {
-    VisionTransformer::timm("deit_base_patch16_224", Size::BASE)
-}
-
-/// DINOv2's small network.
-pub fn dinov2_vits14() -> VisionTransformer {
-    VisionTransformer::dinov2("dinov2_vits14", Size::SMALL)
-}
-
-/// DINOv2's base network.
-pub fn dinov2_vitb14() -> VisionTransformer {
-    VisionTransformer::dinov2("dinov2_vitb14", Size::BASE)
-}
-
-/// DINOv2's large network.
-pub fn dinov2_vitl14() -> VisionTransformer {
-    VisionTransformer::dinov2("dinov2_vitl14", Size::LARGE)
-}
-
-/// DINOv2's giant network, with gates in its MLPs.
-pub fn dinov2_vitg14() -> VisionTransformer {
-    VisionTransformer {
-        mlp: Mlp::SwiGlu(SwiGluNames::DinoV2),
-        ..VisionTransformer::dinov2("dinov2_vitg14", Size::GIANT)
-    }
-}
-
-/// How wide and deep a network is.
-struct Size {
-    width: usize,
-    depth: usize,
-    num_heads: usize,
-}
-
-impl Size {
-    const TINY: Self = Self::new(192, 12, 3);
-    const SMALL: Self = Self::new(384, 12, 6);
-    const BASE: Self = Self::new(768, 12, 12);
-    const LARGE: Self = Self::new(1024, 24, 16);
-    const GIANT: Self = Self::new(1536, 40, 24);
-
-    const fn new(width: usize, depth: usize, num_heads: usize) -> Self {
-        Self {
-            width,
-            depth,
-            num_heads,
-        }
-    }
-}
-
-impl VisionTransformer {
-    fn torchvision(name: &'static str, patch_size: usize, size: Size) -> Self {
-        Self {
-            name,
-            library: Library::Torchvision,
-            patch_size,
-            width: size.width,
-            depth: size.depth,
-            num_heads: size.num_heads,
-            mlp: Mlp::Gelu,
-            layer_scale: None,
-            mask_token: MaskToken::None,
-            drop_path: 0.0,
-            num_classes: Some(1000),
-            preprocessing: Preprocessing::imagenet(224),
-        }
-    }
-
-    fn timm(name: &'static str, size: Size) -> Self {
-        Self {
-            library: Library::Timm,
-            ..Self::torchvision(name, 16, size)
-        }
-    }
-
-    /// The factors start at 1e-5, as in DINOv2's training and in timm. (In `hubconf.py` it is 1, for weights to come.)
-    fn dinov2(name: &'static str, size: Size) -> Self {
-        Self {
-            patch_size: 14,
-            layer_scale: Some(1e-5),
-            mask_token: MaskToken::Travels,
-            num_classes: None,
-            preprocessing: Preprocessing::imagenet(518),
-            ..Self::timm(name, size)
-        }
-    }
-
-    fn names(&self) -> &'static Names {
-        match self.library {
-            Library::Torchvision => &TORCHVISION,
-            Library::Timm => &TIMM,
-        }
-    }
-}
-
-/// Where the parts are.
-struct Names {
-    patches: &'static str,
-    class_token: &'static str,
-    positions: &'static str,
-    /// The block's number follows.
-    block: &'static str,
-    norms: [&'static str; 2],
-    attention: &'static str,
-    mlp: [&'static str; 2],
-    norm: &'static str,
-    head: &'static str,
-}
-
-static TORCHVISION: Names = Names {
-    patches: "conv_proj",
-    class_token: "class_token",
-    positions: "encoder.pos_embedding",
-    block: "encoder.layers.encoder_layer_",
-    norms: ["ln_1", "ln_2"],
-    attention: "self_attention",
-    mlp: ["0", "3"],
-    norm: "encoder.ln",
-    head: "heads.head",
-};
-
-static TIMM: Names = Names {
-    patches: "patch_embed.proj",
-    class_token: "cls_token",
-    positions: "pos_embed",
-    block: "blocks.",
-    norms: ["norm1", "norm2"],
-    attention: "attn",
-    mlp: ["fc1", "fc2"],
-    norm: "norm",
-    head: "head",
-};
-
 impl Model for VisionTransformer {
     fn name(&self) -> &str {
         self.name
     }
 
     fn profile(&self) -> Profile {
-        let names = self.names();
+        let names = self.library.names();
         Profile {
             classifier: names.head.to_string(),
             first_convolution: names.patches.to_string(),
@@ -348,7 +173,7 @@ impl Model for VisionTransformer {
     }
 
     fn fit_to(&mut self, shape_of: &dyn Fn(&str) -> Option<Shape>) {
-        let head = shape_of(&format!("{}.weight", self.names().head));
+        let head = shape_of(&format!("{}.weight", self.library.names().head));
         self.num_classes = head.and_then(|shape| shape.first().copied());
         if let Mlp::SwiGlu(names) = &mut self.mlp {
             *names = match shape_of("blocks.0.mlp.fc1.weight") {
@@ -365,7 +190,7 @@ impl Model for VisionTransformer {
         mode: &Mode<'g>,
     ) -> Result<Features<'g>> {
         let _inside = scope.enter();
-        let names = self.names();
+        let names = self.library.names();
         let mut z = self.embed(scope, x)?; // [N, T, D]
         let mut depths = vec![z];
         for index in 0..self.depth {
@@ -399,16 +224,13 @@ impl Model for VisionTransformer {
         let Some(out_features) = self.num_classes else {
             return Ok(embedding);
         };
-        let zero = Init::Constant(0.0);
+        let [weight_init, bias_init] = self.library.head().map(Some);
         let head = Linear {
             out_features,
-            weight_init: Some(match self.library {
-                Library::Torchvision => zero,
-                Library::Timm => truncated_normal(0.02),
-            }),
-            bias_init: Some(zero),
+            weight_init,
+            bias_init,
         };
-        linear(&scope.name(self.names().head), embedding, head)
+        linear(&scope.name(self.library.names().head), embedding, head)
     }
 }
 
@@ -418,25 +240,17 @@ impl VisionTransformer {
     /// # Errors
     /// The images are not made of whole patches.
     pub fn embed<'g>(&self, scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'g>> {
-        let (names, width) = (self.names(), self.width);
+        let (names, width) = (self.library.names(), self.width);
         let connections = x.shape().get(1).copied().unwrap_or(0) * self.patch_size.pow(2);
-        let torchvision = self.library == Library::Torchvision;
+        let [weight_init, bias_init] = self.library.patches(connections);
         let settings = PatchEmbedding {
             patch_size: self.patch_size,
             width,
-            weight_init: match self.library {
-                Library::Torchvision => truncated_normal((1.0 / connections as f64).sqrt()),
-                Library::Timm => linear_weight(connections),
-            },
-            bias_init: match self.library {
-                Library::Torchvision => Init::Constant(0.0),
-                Library::Timm => linear_bias(connections),
-            },
+            weight_init,
+            bias_init,
         };
         let patches = patch_embedding(&scope.name(names.patches), x, settings)?;
-        let start = Init::Normal {
-            std: if torchvision { 0.0 } else { 1e-6 },
-        };
+        let start = self.library.class_token();
         let class_token = scope.parameter(names.class_token, [1, 1, width], start)?;
         if self.mask_token == MaskToken::Travels {
             scope.travelling("mask_token", [1, width])?;
@@ -463,14 +277,11 @@ impl VisionTransformer {
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
         let _block = mode.enter_block(scope);
-        let names = self.names();
+        let names = self.library.names();
         let settings = MultiHeadAttention {
             num_heads: self.num_heads,
             score_map: ScoreMap::Identity,
-            names: match self.library {
-                Library::Torchvision => AttentionNames::Torch,
-                Library::Timm => AttentionNames::Timm,
-            },
+            names: self.library.attention(),
         };
         let normed = layer_norm(&scope.name(names.norms[0]), z, EPS)?;
         let attention = scope.name(names.attention);
@@ -501,16 +312,10 @@ impl VisionTransformer {
 
     fn feed_forward<'g>(&self, scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'g>> {
         let hidden_features = 4 * self.width;
-        let (weight_init, bias_init) = match self.library {
-            Library::Torchvision => (
-                xavier_uniform(self.width, hidden_features),
-                Init::Normal { std: 1e-6 },
-            ),
-            Library::Timm => (truncated_normal(0.02), Init::Constant(0.0)),
-        };
+        let [weight_init, bias_init] = self.library.mlp(self.width, hidden_features);
         let settings = FeedForward {
             hidden_features,
-            names: self.names().mlp,
+            names: self.library.names().mlp,
             weight_init,
             bias_init,
         };
