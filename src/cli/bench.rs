@@ -1,7 +1,7 @@
 //! `axenic bench`: the speed of a step.
 
 use super::compute::Compute;
-use super::network::{Network, Pass};
+use super::network::{Network, Pass, Tuning};
 use super::{Outcome, show};
 use crate::array::Array;
 use crate::error::Result;
@@ -40,6 +40,8 @@ pub(super) struct Bench {
     /// One setting of a system, as in width=16; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    #[command(flatten)]
+    tuning: Tuning,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -84,6 +86,7 @@ impl Bench {
         let batch = self.batch as usize;
         let pass = Pass::new(!self.infer);
         let configured = self.network.configured(self.size, &self.settings, None)?;
+        let configured = configured.tuned(self.tuning.clone(), pass)?;
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;
         runner.set_weights(&graph, &Weights::initial(&graph, self.seed)?)?;

@@ -5,15 +5,15 @@ use crate::array::Array;
 use crate::data::decode::decode;
 use crate::data::resize::{Normalisation, resize};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Recompute};
 use crate::models::{self, Model};
 use crate::rng::{Stream, stream_key};
 use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::graphs;
 use crate::systems::ife::images::NORMALISATION;
 use crate::systems::ife::synth;
-use crate::train::Weights;
-use crate::train::bare::{self, DROPOUT_KEY, ForwardRequest};
+use crate::train::bare::{self, DROPOUT_KEY, ForwardRequest, TrainingRequest};
+use crate::train::{Groups, Weights};
 use clap::ValueEnum;
 use std::path::Path;
 
@@ -44,6 +44,28 @@ impl Pass {
     }
 }
 
+/// How the training step of a bare model differs from the usual one.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Tuning {
+    /// What of a model stays as it is when it trains, and all below it: layer1, layer*.0, **.bias, or * for all; may be
+    /// repeated
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// What of a model's forward pass the gradient computes again, to save memory
+    #[arg(long, value_name = "WHAT", default_value = "no")]
+    recompute: Again,
+}
+
+/// What is computed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Again {
+    /// Nothing: it is kept
+    #[default]
+    No,
+    /// The insides of blocks, one by one
+    Blocks,
+}
+
 /// A network with everything that decides its graphs but the number of images.
 pub(super) enum Configured {
     Ife(Config),
@@ -51,6 +73,7 @@ pub(super) enum Configured {
         model: Box<dyn Model>,
         /// Height and width of the images.
         size: usize,
+        tuning: Tuning,
     },
 }
 
@@ -95,7 +118,11 @@ impl Network {
                     model.fit_to(&|name| weights.tensors.get(name).map(Array::shape));
                 }
                 let size = size.unwrap_or(model.profile().preprocessing.size);
-                Ok(Configured::Model { model, size })
+                Ok(Configured::Model {
+                    model,
+                    size,
+                    tuning: Tuning::default(),
+                })
             }
         }
     }
@@ -136,17 +163,52 @@ fn ife(size: Option<usize>, settings: &[String], weights: Option<&Weights>) -> R
 }
 
 impl Configured {
+    /// The same, with a training step so tuned.
+    ///
+    /// # Errors
+    /// It is a system, or the pass is no training step, and something is to be tuned.
+    pub(super) fn tuned(mut self, own: Tuning, pass: Pass) -> Result<Self> {
+        if own.freeze.is_empty() && own.recompute == Again::No {
+            return Ok(self);
+        }
+        match (&mut self, pass) {
+            (Self::Model { tuning, .. }, Pass::TrainingStep) => {
+                *tuning = own;
+                Ok(self)
+            }
+            _ => Err(Error::input(
+                "--freeze and --recompute go with the training step of a model; give --train and a model's name",
+            )),
+        }
+    }
+
     /// Records a pass over so many images.
     pub(super) fn graph(&self, pass: Pass, batch: usize) -> Result<Graph> {
         match (self, pass) {
             (Self::Ife(config), Pass::Inference) => graphs::inference(&config.model, batch),
             (Self::Ife(config), Pass::TrainingStep) => graphs::training_step(config, batch),
-            (Self::Model { model, size }, pass) => {
+            (
+                Self::Model {
+                    model,
+                    size,
+                    tuning,
+                },
+                pass,
+            ) => {
                 let (model, images) = (model.as_ref(), [batch, 3, *size, *size].into());
                 match pass {
                     Pass::Inference => bare::forward(model, images, ForwardRequest::INFERENCE),
                     Pass::TrainingStep => {
-                        bare::training_step(model, images, Preset::Paper.config().train.sgd())
+                        let freeze = tuning.freeze.iter();
+                        let request = TrainingRequest {
+                            optimizer: Preset::Paper.config().train.sgd(),
+                            groups: &freeze.fold(Groups::default(), |own, part| own.freeze(part)),
+                            recompute: match tuning.recompute {
+                                Again::No => Recompute::No,
+                                Again::Blocks => Recompute::Blocks,
+                            },
+                        };
+                        bare::training_step(model, images, request)
                     }
                 }
             }
@@ -184,7 +246,7 @@ impl Configured {
     pub(super) fn picture(&self, path: &Path) -> Result<Array> {
         let (size, normalisation) = match self {
             Self::Ife(config) => (config.model.size, NORMALISATION),
-            Self::Model { model, size } => {
+            Self::Model { model, size, .. } => {
                 let own = model.profile().preprocessing;
                 let [mean, std] = [own.mean, own.std].map(|of| of.map(|value| value as f32));
                 (*size, Normalisation { mean, std })

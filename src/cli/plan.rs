@@ -1,7 +1,7 @@
 //! `axenic plan`: the totals and the memory of a graph, before anything runs.
 
 use super::compute::Compute;
-use super::network::{Network, Pass};
+use super::network::{Network, Pass, Tuning};
 use super::{Outcome, show};
 use crate::array::{Element, Spec};
 use crate::error::Result;
@@ -33,6 +33,8 @@ pub(super) struct Plan {
     /// Every step, not only the totals
     #[arg(long)]
     steps: bool,
+    #[command(flatten)]
+    tuning: Tuning,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -82,8 +84,10 @@ struct Output {
 
 impl Plan {
     pub(super) fn run(self) -> Result<Outcome> {
+        let pass = Pass::new(self.train);
         let configured = self.network.configured(self.size, &self.settings, None)?;
-        let graph = configured.graph(Pass::new(self.train), self.batch as usize)?;
+        let configured = configured.tuned(self.tuning, pass)?;
+        let graph = configured.graph(pass, self.batch as usize)?;
         let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;
