@@ -17,37 +17,9 @@ use std::sync::LazyLock;
 
 #[cfg(feature = "gpu")]
 mod common;
+mod hashed;
 
-/// `count` numbers in [centre − radius, centre + radius): SplitMix64 from the FNV-1a hash of the name, rounded to f32.
-fn hashed(name: &str, count: usize, centre: f64, radius: f64) -> Vec<f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mixed = |i: u64| {
-        let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let unit = |i| (mixed(i) >> 40) as f64 / f64::from(1 << 23) - 1.0;
-    (0..count as u64)
-        .map(|i| (centre + radius * unit(i)) as f32)
-        .collect()
-}
-
-/// The weights that the golden vectors were made with.
-fn hashed_parameter(name: &str, shape: &[usize]) -> Vec<f32> {
-    let (centre, radius) = match shape {
-        _ if name.ends_with("running_var") => (1.0, 0.5),
-        [_] if name.ends_with(".weight") => (1.0, 0.2),
-        [_] => (0.0, 0.2),
-        _ => (
-            0.0,
-            (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt(),
-        ),
-    };
-    hashed(name, shape.iter().product(), centre, radius)
-}
+use hashed::{hashed, hashed_parameter};
 
 static GOLDEN: LazyLock<BTreeMap<String, Array>> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ife.safetensors");
