@@ -20,6 +20,7 @@ pub mod densenet;
 pub mod fpn;
 pub mod inception_resnet_v2;
 pub mod resnet;
+pub mod vit;
 
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
@@ -172,6 +173,28 @@ const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
     ("resnet18", || Box::new(resnet::resnet18())),
     ("resnet34", || Box::new(resnet::resnet34())),
     ("resnet50", || Box::new(resnet::resnet50())),
+    ("vit_b_16", || Box::new(vit::vit_b_16())),
+    ("vit_b_32", || Box::new(vit::vit_b_32())),
+    ("vit_l_16", || Box::new(vit::vit_l_16())),
+    ("vit_small_patch16_224", || {
+        Box::new(vit::vit_small_patch16_224())
+    }),
+    ("vit_base_patch16_224", || {
+        Box::new(vit::vit_base_patch16_224())
+    }),
+    ("deit_tiny_patch16_224", || {
+        Box::new(vit::deit_tiny_patch16_224())
+    }),
+    ("deit_small_patch16_224", || {
+        Box::new(vit::deit_small_patch16_224())
+    }),
+    ("deit_base_patch16_224", || {
+        Box::new(vit::deit_base_patch16_224())
+    }),
+    ("dinov2_vits14", || Box::new(vit::dinov2_vits14())),
+    ("dinov2_vitb14", || Box::new(vit::dinov2_vitb14())),
+    ("dinov2_vitl14", || Box::new(vit::dinov2_vitl14())),
+    ("dinov2_vitg14", || Box::new(vit::dinov2_vitg14())),
 ];
 
 /// The names of all networks, without those of their feature pyramids.

@@ -52,6 +52,15 @@ pub fn linear<'g>(
     let weight = scope.parameter("weight", [outputs, inputs], init)?;
     let init = settings.bias_init.unwrap_or(linear_bias(inputs));
     let bias = scope.parameter("bias", [outputs], init)?;
+    Ok(scope.tap(affine(x, weight, bias)?))
+}
+
+/// x · weightᵀ + bias.
+pub(super) fn affine<'g>(
+    x: Tensor<'g>,
+    weight: Tensor<'g>,
+    bias: Tensor<'g>,
+) -> Result<Tensor<'g>> {
     let product = ops::matmul(x, weight, ops::Transpose::No, ops::Transpose::Yes)?;
-    Ok(scope.tap(ops::add(product, bias)?))
+    ops::add(product, bias)
 }
