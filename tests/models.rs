@@ -5,13 +5,14 @@
 use axenic::array::{Array, Spec};
 use axenic::autodiff;
 use axenic::exec::{Cpu, Executor, Reference};
-use axenic::graph::{Graph, Init, LeafKind};
+use axenic::graph::{AnyOp, Graph, Init, LeafKind, Node};
 use axenic::models::{self, Model};
 use axenic::nn::{Mode, Phase};
+use axenic::ops;
 use axenic::plan::Plan;
 use axenic::rng::stream_key;
 use axenic::shape::Shape;
-use axenic::train::Weights;
+use axenic::train::{Groups, Weights};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn networks_have_as_many_parameters_as_published() {
         ("resnet18", 11_689_512),
         ("resnet34", 21_797_672),
         ("resnet50", 25_557_032),
-        ("resnet50_fpn", 26_851_392),
+        ("resnet50_fpn", 26_852_416),
     ];
     for (name, count) in counts {
         let model = find(name);
@@ -93,6 +94,32 @@ fn unknown_names_and_images_too_small_are_refused() {
     let model = find("inception_resnet_v2");
     assert!(record(model.as_ref(), [1, 3, 75, 75]).is_ok());
     record(model.as_ref(), [1, 3, 74, 75]).expect_err("too small");
+}
+
+/// The maps of a transformer have one size, and so has its pyramid; no parameter is left without a gradient.
+#[test]
+fn a_pyramid_stands_on_a_transformer() {
+    let graph = Graph::record(|r| {
+        let x = r.input("x", Spec::real([1, 3, 32, 48]))?;
+        let model = find("deit_tiny_patch16_224_fpn");
+        let outputs = model.outputs(&r.scope(), x, &Mode::inference())?;
+        let mut pairs = Vec::new();
+        for (_, y) in &outputs {
+            pairs.push((*y, ops::fill(r, y.shape(), 1.0)?));
+        }
+        let (names, parameters): (Vec<_>, Vec<_>) = r.parameters().into_iter().unzip();
+        let gradients = autodiff::vector_jacobian(&pairs, &parameters)?;
+        for (name, gradient) in names.iter().zip(gradients) {
+            assert!(gradient.is_some(), "no gradient reaches {name}");
+        }
+        let mut named = outputs.into_iter();
+        named.try_for_each(|(name, y)| r.output(&name, y))
+    });
+    let graph = graph.expect("it records");
+    for (name, size) in [("y.0", [2, 3]), ("y.3", [2, 3]), ("y.pool", [1, 2])] {
+        let y = graph.spec(graph.output(name).expect("it is there"));
+        assert_eq!(y, Spec::real([1, 256, size[0], size[1]]), "{name}");
+    }
 }
 
 /// Every part is found by its path.
@@ -185,11 +212,12 @@ fn parameters_start_as_the_reference_libraries_have_them() {
 /// frozen.
 #[test]
 fn stochastic_depth_rises_evenly() {
-    let dropping = |frozen: &[String]| {
+    let dropping = |frozen: &str| {
+        let groups = Groups::default().freeze(frozen);
         let graph = Graph::record(|r| {
             let x = r.input("x", Spec::real([2, 3, 32, 32]))?;
             let key = r.constant(stream_key(1, "dropout", 0));
-            let mode = Mode::training(Some(key)).with_frozen(frozen);
+            let mode = Mode::training(Some(key)).with_frozen(groups.parts());
             models::record(find("convnext_tiny").as_ref(), &r.scope(), x, &mode)
         });
         let mut found = Vec::new();
@@ -208,8 +236,8 @@ fn stochastic_depth_rises_evenly() {
         found
     };
     let expected: Vec<f64> = (1..18).map(|block| 0.1 * f64::from(block) / 17.0).collect();
-    assert_eq!(dropping(&[]), expected);
-    assert_eq!(dropping(&["features.5".to_string()]).len(), 17 - 9);
+    assert_eq!(dropping("nothing"), expected);
+    assert_eq!(dropping("features.5").len(), 17 - 9);
 }
 
 /// One network on one batch, as the golden vectors have it.
@@ -290,33 +318,32 @@ impl Case {
         graph.expect("it records")
     }
 
-    /// Runs the network, compares everything, and gives what is off by more than the allowed errors of outputs and
-    /// states, and of gradients.
-    fn complaints(&self, executor: &mut dyn Executor, allowed: [f64; 2]) -> Vec<String> {
-        let runs = [("train", Phase::Training), ("inference", Phase::Inference)];
+    /// The modes that there are vectors for.
+    fn modes(&self) -> impl Iterator<Item = (&'static str, Phase)> {
+        let modes = [("train", Phase::Training), ("inference", Phase::Inference)];
+        let known = |mode: &str| self.golden.contains_key(&format!("{mode}.output"));
+        let known: Vec<_> = modes.into_iter().filter(|(mode, _)| known(mode)).collect();
+        assert!(!known.is_empty(), "there are no vectors for {}", self.name);
+        known.into_iter()
+    }
+
+    /// Runs the network, compares everything, and gives what is off by more than is allowed.
+    fn complaints(&self, executor: &mut dyn Executor, allowed: Allowed) -> Vec<String> {
         let mut complaints = Vec::new();
-        for (mode, phase) in runs {
-            let mut found = self.run(executor, phase);
-            if phase == Phase::Inference {
-                found.remove("state");
-            }
-            for (family, rows) in found.iter().filter(|(_, rows)| !rows.is_empty()) {
+        for (mode, phase) in self.modes() {
+            let graph = Arc::new(self.graph(phase));
+            for (family, rows) in self.run(executor, &graph, phase) {
                 let golden = self.golden[&format!("{mode}.{family}")].to_f64();
-                assert_eq!(
-                    golden.len(),
-                    2 * rows.len(),
-                    "{}: {mode} {family}",
-                    self.name
-                );
+                let place = format!("{} {mode} {family}", self.name);
+                assert_eq!(golden.len(), 2 * rows.len(), "{place}");
                 let all = norm(golden.iter().copied().step_by(2));
-                let allowed = allowed[usize::from(*family == "grad")];
+                let allowed = allowed.of(family, &graph);
                 for ((name, row), golden) in rows.iter().zip(golden.chunks(2)) {
                     let difference = norm(row.iter().zip(golden).map(|(a, b)| a - b));
                     let error = difference / golden[0].max(1e-6 * all);
                     // NaN is off as well.
                     if error.is_nan() || error > allowed {
-                        let place = format!("{} {mode} {family} {name}", self.name);
-                        complaints.push(format!("{place} is off by {error:e}"));
+                        complaints.push(format!("{place} {name} is off by {error:e}"));
                     }
                 }
             }
@@ -328,9 +355,9 @@ impl Case {
     fn run(
         &self,
         executor: &mut dyn Executor,
+        graph: &Arc<Graph>,
         phase: Phase,
     ) -> BTreeMap<&'static str, BTreeMap<String, [f64; 2]>> {
-        let graph = Arc::new(self.graph(phase));
         let plan = Plan::new(graph.clone(), executor.target()).expect("a plan");
         let plan = executor.prepare(Arc::new(plan)).expect("it prepares");
         for (_, leaf, spec) in graph.leaves() {
@@ -352,17 +379,46 @@ impl Case {
             let rows = found.entry(family).or_insert_with(BTreeMap::new);
             rows.insert(name.to_string(), row(name, &value));
         }
-        let states = graph
-            .leaves()
-            .filter(|(_, leaf, _)| matches!(leaf.kind, LeafKind::State(_)));
-        let states = states.map(|(_, leaf, _)| {
-            let value = executor.read(&leaf.name).expect("it is there");
-            (leaf.name.clone(), row(&leaf.name, &value))
-        });
-        found.insert("state", states.collect());
+        for (_, leaf, _) in graph.leaves() {
+            if phase == Phase::Training && matches!(leaf.kind, LeafKind::State(_)) {
+                let value = executor.read(&leaf.name).expect("it is there");
+                let states = found.entry("state").or_insert_with(BTreeMap::new);
+                states.insert(leaf.name.clone(), row(&leaf.name, &value));
+            }
+        }
         found
     }
 }
+
+/// How far results may be off, relative to their norm.
+#[derive(Clone, Copy)]
+struct Allowed {
+    /// Outputs, states, and the gradients of networks without a relu.
+    smooth: f64,
+    /// The gradients of networks with relus. One whose input rounds to the other side of 0 opens or shuts a path: moving
+    /// the pixels by a millionth of their size changes gradients that PyTorch computes in f64 by some percent.
+    gated: f64,
+}
+
+impl Allowed {
+    fn of(self, family: &str, graph: &Graph) -> f64 {
+        let is_relu = |op: &dyn AnyOp| op.name() == "relu";
+        let mut operations = graph.nodes().iter().filter_map(Node::op);
+        match family == "grad" && operations.any(is_relu) {
+            true => self.gated,
+            false => self.smooth,
+        }
+    }
+}
+
+const IN_F64: Allowed = Allowed {
+    smooth: 1e-9,
+    gated: 1e-9,
+};
+const IN_F32: Allowed = Allowed {
+    smooth: 1e-4,
+    gated: 0.1,
+};
 
 fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|x| x * x).sum::<f64>().sqrt()
@@ -376,7 +432,7 @@ fn row(name: &str, value: &Array) -> [f64; 2] {
     [norm(values.iter().copied()), product.sum()]
 }
 
-fn check(names: &[impl AsRef<str>], executor: &dyn Fn() -> Box<dyn Executor>, allowed: [f64; 2]) {
+fn check(names: &[impl AsRef<str>], executor: &dyn Fn() -> Box<dyn Executor>, allowed: Allowed) {
     let mut complaints = Vec::new();
     for name in names {
         let case = Case::load(name.as_ref());
@@ -388,13 +444,13 @@ fn check(names: &[impl AsRef<str>], executor: &dyn Fn() -> Box<dyn Executor>, al
 #[test]
 fn networks_are_those_of_the_ecosystem_on_the_reference() {
     let executor = || Box::new(Reference::new(0).expect("an executor")) as Box<dyn Executor>;
-    check(&cases(), &executor, [1e-9; 2]);
+    check(&cases(), &executor, IN_F64);
 }
 
 #[test]
 fn networks_are_those_of_the_ecosystem_on_the_cpu() {
     let executor = || Box::new(Cpu::new(0).expect("an executor")) as Box<dyn Executor>;
-    check(&cases(), &executor, [2e-3; 2]);
+    check(&cases(), &executor, IN_F32);
 }
 
 #[cfg(feature = "gpu")]
@@ -406,6 +462,6 @@ fn small_networks_are_those_of_the_ecosystem_on_the_gpu() {
             let gpu = common::gpu(Checks::On).expect("as before");
             Box::new(gpu) as Box<dyn Executor>
         };
-        check(&["convnext_tiny", "resnet18_fpn"], &executor, [2e-3; 2]);
+        check(&["convnext_tiny", "resnet18_fpn"], &executor, IN_F32);
     }
 }

@@ -8,7 +8,7 @@ models/<name>.safetensors, for one network on one small batch. Weights and input
 
     shape                   of the input
     classes                 how many there are; 0 for a network without classifier
-    <mode>.output           [O, 2], a row for each output, in the alphabetical order of their names
+    <mode>.output           [O, 2] for each mode of CASES, a row for each output, in the alphabetical order of their names
     <mode>.grad             [P, 2], the same for x and each parameter: d Σ ⟨cotangent, output⟩
     train.state             [S, 2], the same for each running statistic after the step
 
@@ -57,24 +57,26 @@ def resnet18_fpn():
     )
 
 
-# By the name of the file: how the network is made (from the number of classes, where there is one) and its input's shape.
-# The coarsest maps have more than a few pixels: a batch norm over few values amplifies every error.
+TRAIN, INFERENCE = "train", "inference"
+
+# By the name of the file: how the network is made (from the number of classes, where there is one), its input's shape, and
+# the modes. Where it trains, the coarsest maps have more than a few pixels: a batch norm over few values amplifies errors.
 CASES = {
-    "resnet18": (lambda k: tv.resnet18(num_classes=k), (2, 3, 64, 96)),
-    "resnet50": (lambda k: tv.resnet50(num_classes=k), (2, 3, 64, 96)),
-    "densenet121": (lambda k: tv.densenet121(num_classes=k), (2, 3, 64, 96)),
-    "convnext_tiny": (lambda k: tv.convnext_tiny(num_classes=k), (2, 3, 32, 64)),
-    "convnext_tiny.timm": (lambda k: timm.create_model("convnext_tiny", num_classes=k), (2, 3, 32, 64)),
-    "inception_resnet_v2": (lambda k: timm.create_model("inception_resnet_v2", num_classes=k), (2, 3, 107, 139)),
-    "resnet18_fpn": (resnet18_fpn, (2, 3, 64, 80)),
-    "densenet121_fpn": (densenet121_fpn, (2, 3, 64, 80)),
+    "resnet18": (lambda k: tv.resnet18(num_classes=k), (2, 3, 64, 64), [TRAIN, INFERENCE]),
+    "resnet50": (lambda k: tv.resnet50(num_classes=k), (2, 3, 64, 64), [TRAIN]),
+    "densenet121": (lambda k: tv.densenet121(num_classes=k), (2, 3, 64, 48), [INFERENCE]),
+    "densenet121_fpn": (densenet121_fpn, (2, 3, 48, 64), [TRAIN]),
+    "convnext_tiny": (lambda k: tv.convnext_tiny(num_classes=k), (1, 3, 32, 64), [TRAIN]),
+    "convnext_tiny.timm": (lambda k: timm.create_model("convnext_tiny", num_classes=k), (2, 3, 32, 32), [INFERENCE]),
+    "inception_resnet_v2": (lambda k: timm.create_model("inception_resnet_v2", num_classes=k), (2, 3, 75, 107), [TRAIN]),
+    "resnet18_fpn": (resnet18_fpn, (2, 3, 48, 64), [INFERENCE]),
 }
 CLASSES = 5
 
 
 def build(name):
     """The network with its hashed weights, without chance."""
-    make, _ = CASES[name]
+    make = CASES[name][0]
     model = (make() if name.endswith("_fpn") else make(CLASSES)).double()
     with torch.no_grad():
         for key, value in model.state_dict().items():
@@ -114,13 +116,13 @@ def run(model, shape):
 
 
 def make(name):
-    shape = CASES[name][1]
+    _, shape, modes = CASES[name]
     tensors = {"shape": np.array(shape), "classes": np.array(0 if name.endswith("_fpn") else CLASSES)}
-    for mode in ("train", "inference"):
-        model = build(name).train(mode == "train")
+    for mode in modes:
+        model = build(name).train(mode == TRAIN)
         tensors |= {f"{mode}.{what}": rows for what, rows in run(model, shape).items()}
         states = {key: value for key, value in model.named_buffers() if ".running_" in key}
-        if mode == "train" and states:
+        if mode == TRAIN and states:
             tensors["train.state"] = table(states)
     save_file(tensors, HERE / "models" / f"{name}.safetensors")
 
