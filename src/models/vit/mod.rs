@@ -183,6 +183,15 @@ impl Model for VisionTransformer {
         }
     }
 
+    fn stages<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Vec<Tensor<'g>>> {
+        Ok(self.blocks(scope, x, mode)?.0)
+    }
+
     fn features<'g>(
         &self,
         scope: &Scope<'g>,
@@ -190,21 +199,8 @@ impl Model for VisionTransformer {
         mode: &Mode<'g>,
     ) -> Result<Features<'g>> {
         let _inside = scope.enter();
-        let names = self.library.names();
-        let mut z = self.embed(scope, x)?; // [N, T, D]
-        let mut depths = vec![z];
-        for index in 0..self.depth {
-            z = self.block(
-                &scope.name(format!("{}{index}", names.block)),
-                z,
-                index,
-                mode,
-            )?;
-            depths.push(z);
-        }
-        let quarters = (1..=4).map(|quarter| depths[(quarter * self.depth).div_ceil(4)]);
-        let stages = quarters.map(|z| self.map(z, x)).collect::<Result<_>>()?;
-        let norm = scope.name(names.norm);
+        let (stages, z) = self.blocks(scope, x, mode)?;
+        let norm = scope.name(self.library.names().norm);
         let z = layer_norm(&norm, z, EPS)?;
         norm.name("patch_tokens").tap(patch_tokens(z)?);
         let y = ops::slice(z, 1, 0, 1)?; // equation 4
@@ -235,6 +231,26 @@ impl Model for VisionTransformer {
 }
 
 impl VisionTransformer {
+    /// Everything before the last norm: the stages, and the tokens z_L [N, T, D].
+    fn blocks<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<(Vec<Tensor<'g>>, Tensor<'g>)> {
+        let _inside = scope.enter();
+        let mut z = self.embed(scope, x)?; // [N, T, D]
+        let mut depths = vec![z];
+        for index in 0..self.depth {
+            let block = scope.name(format!("{}{index}", self.library.names().block));
+            z = self.block(&block, z, index, mode)?;
+            depths.push(z);
+        }
+        let quarters = (1..=4).map(|quarter| depths[(quarter * self.depth).div_ceil(4)]);
+        let stages = quarters.map(|z| self.map(z, x)).collect::<Result<_>>()?;
+        Ok((stages, z))
+    }
+
     /// z₀ = [x_class; x¹·E; …; xᵀ·E] + E_pos (equation 1): the images x [N, C, H, W] as tokens [N, T, D].
     ///
     /// # Errors
