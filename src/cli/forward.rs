@@ -4,8 +4,8 @@ mod bare;
 mod ife;
 
 use super::compute::{Compute, seeds};
-use super::network::Network;
-use super::{Outcome, System, show};
+use super::network::{Configured, Network};
+use super::{Outcome, show};
 use crate::array::{Array, Element, Numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, LeafKind};
@@ -67,9 +67,12 @@ impl Forward {
         let given = Weights::load(&self.input)?;
         let x = images(&given).map_err(|e| e.within(self.input.display()))?;
         let weights = load(&self.weights)?;
-        let Asked { graph, inputs } = match self.network {
-            Network::System(System::Ife) => ife::ask(&self, &weights, &given, x)?,
-            Network::Model(name) => bare::ask(name, &self, &weights, &given, x)?,
+        let configured = self
+            .network
+            .configured(None, &self.settings, Some(&weights))?;
+        let Asked { graph, inputs } = match configured {
+            Configured::Ife(config) => ife::ask(&self, &config, &given, x)?,
+            Configured::Model { model, .. } => bare::ask(&self, model.as_ref(), &given, x)?,
         };
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("forward", 0, || Ok(graph))?;

@@ -10,6 +10,7 @@ mod evaluate;
 mod explain;
 mod forward;
 mod init;
+mod inspect;
 mod network;
 mod op;
 mod ops;
@@ -71,6 +72,8 @@ enum Command {
     Explain(explain::Explain),
     /// Prints a graph's totals and memory plan, before anything runs
     Plan(plan::Plan),
+    /// Lists the layers of a network with shapes, parameters and FLOPs
+    Inspect(inspect::Inspect),
     /// Runs a model on given numbers
     Forward(forward::Forward),
     /// Lists the operations
@@ -125,6 +128,7 @@ impl Command {
             Command::Predict(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Inspect(command) => command.run(),
             Command::Forward(command) => command.run(),
             Command::Ops(command) => command.run(),
             Command::Op(command) => command.run(),

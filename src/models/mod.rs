@@ -15,6 +15,10 @@
 //! # axenic::Result::Ok(())
 //! ```
 
+pub mod convnext;
+pub mod densenet;
+pub mod fpn;
+pub mod inception_resnet_v2;
 pub mod resnet;
 pub mod vit;
 
@@ -52,6 +56,20 @@ pub trait Model: Debug + Send + Sync {
         x: Tensor<'g>,
         mode: &Mode<'g>,
     ) -> Result<Features<'g>>;
+
+    /// Records what the maps of [`Features::stages`] need and nothing more: what is built on them would leave parameters
+    /// behind the last map without a gradient.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features).
+    fn stages<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Vec<Tensor<'g>>> {
+        Ok(self.features(scope, x, mode)?.stages)
+    }
 
     /// Records the classifier on the embedding [N, D]: logits [N, K]; without a classifier the embedding itself.
     ///
@@ -147,6 +165,11 @@ impl Preprocessing {
 
 /// One row for each network: its name, and how it is made.
 const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
+    ("convnext_tiny", || Box::new(convnext::convnext_tiny())),
+    ("densenet121", || Box::new(densenet::densenet121())),
+    ("inception_resnet_v2", || {
+        Box::new(inception_resnet_v2::inception_resnet_v2())
+    }),
     ("resnet18", || Box::new(resnet::resnet18())),
     ("resnet34", || Box::new(resnet::resnet34())),
     ("resnet50", || Box::new(resnet::resnet50())),
@@ -174,20 +197,31 @@ const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
     ("dinov2_vitg14", || Box::new(vit::dinov2_vitg14())),
 ];
 
-/// The names of all networks.
+/// The names of all networks, without those of their feature pyramids.
 pub fn names() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|(name, _)| *name)
 }
 
-/// The network of this name, with the classes that it was published with.
+/// The network of this name, with the classes that it was published with. The name with `_fpn` behind it stands for the
+/// network with a feature pyramid ([`fpn`]).
 ///
 /// # Errors
 /// There is none; the error lists those there are.
 pub fn find(name: &str) -> Result<Box<dyn Model>> {
-    let found = MODELS.iter().find(|(own, _)| *own == name);
-    found.map(|(_, make)| make()).ok_or_else(|| {
+    let make = |name: &str| {
+        let row = MODELS.iter().find(|(own, _)| *own == name);
+        row.map(|(_, make)| make())
+    };
+    let pyramid = || -> Option<Box<dyn Model>> {
+        let body = make(name.strip_suffix("_fpn")?)?;
+        Some(Box::new(fpn::FeaturePyramid::new(body)))
+    };
+    make(name).or_else(pyramid).ok_or_else(|| {
         let all = names().collect::<Vec<_>>().join(", ");
-        Error::input(format!("there is no model {name:?}; there are {all}"))
+        let rest = "and each with _fpn behind its name";
+        Error::input(format!(
+            "there is no model {name:?}; there are {all}, {rest}"
+        ))
     })
 }
 

@@ -17,6 +17,7 @@ mod linear;
 mod mode;
 mod multi_head_attention;
 mod patch_embedding;
+mod pattern;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
 pub use conv1d::{Bias, Conv1d, Padding, conv1d};
@@ -30,8 +31,9 @@ pub use init::{
 pub use layer_norm::{layer_norm, layer_norm2d};
 pub use layer_scale::layer_scale;
 pub use linear::{Linear, linear};
-pub use mode::{Mode, Phase};
+pub use mode::{Mode, Part, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
 };
 pub use patch_embedding::{PatchEmbedding, patch_embedding};
+pub use pattern::Pattern;

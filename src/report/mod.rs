@@ -25,9 +25,10 @@ mod text;
 
 pub use chrome_trace::chrome_trace;
 pub use explain_page::explain_html;
+pub use format::count;
 pub use html::run_html;
 pub use ledger_page::ledger_html;
-pub use ledger_text::ledger_text;
+pub use ledger_text::{ledger_text, scaled};
 pub use png::encode_png;
 pub use table::{Align, Table, harmless};
 pub use text::{evaluation_text, predictions_csv, predictions_text, problems_text};

@@ -1,12 +1,14 @@
 //! The graphs of a bare model: one of [`models`](crate::models) by itself, outside any system.
 
 use super::optimizer::gradients_of;
+use super::{Groups, Sgd, record_sgd};
 use crate::array::Spec;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Recorder, Tensor};
+use crate::graph::{Graph, Recompute, Recorder, Tensor};
 use crate::models::Model;
 use crate::nn::{Mode, Phase};
-use crate::shape::Shape;
+use crate::ops;
+use crate::shape::{KeepAxes, Shape};
 
 /// The name of the input that carries the key of chance.
 pub const DROPOUT_KEY: &str = "dropout_key";
@@ -79,6 +81,55 @@ pub fn forward(model: &dyn Model, images: Shape, request: ForwardRequest) -> Res
         for (name, _, gradient) in gradients_of(&given, targets)? {
             r.output(&format!("grad.{name}"), gradient)?;
         }
+        Ok(())
+    })
+}
+
+/// How a model is to be trained.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingRequest<'a> {
+    /// The optimiser.
+    pub optimizer: Sgd,
+    /// What stays as it is, and how fast the rest learns.
+    pub groups: &'a Groups,
+    /// Whether blocks are computed again for the gradient.
+    pub recompute: Recompute,
+}
+
+/// A training step without data to learn from: inputs `x`, [`DROPOUT_KEY`] and `learning_rate`, output `loss`, the mean
+/// square of the model's result (of several results the sum of theirs). Assigns parameters, momentum buffers and running
+/// statistics. Measures what a step costs, whatever the task.
+///
+/// # Errors
+/// As [`forward`]; or the groups do not fit the model.
+pub fn training_step(
+    model: &dyn Model,
+    images: Shape,
+    request: TrainingRequest<'_>,
+) -> Result<Graph> {
+    let TrainingRequest {
+        optimizer,
+        groups,
+        recompute,
+    } = request;
+    Graph::record(|r| {
+        let x = r.input("x", Spec::real(images))?;
+        let mode = mode(r, Phase::Training, Dropout::Keyed)?
+            .with_frozen(groups.parts())
+            .with_recompute(recompute);
+        let mut loss = None;
+        for (_, value) in model.outputs(&r.scope(), x, &mode)? {
+            let axes: Vec<usize> = (0..value.shape().len()).collect();
+            let square = ops::mean(ops::mul(value, value)?, &axes, KeepAxes::No)?;
+            loss = Some(match loss {
+                Some(sum) => ops::add(sum, square)?,
+                None => square,
+            });
+        }
+        let loss = loss.ok_or_else(|| Error::shape("the model gives no result"))?;
+        r.output("loss", loss)?;
+        let learning_rate = r.input("learning_rate", Spec::real([]))?;
+        record_sgd(r, loss, learning_rate, optimizer, groups)?;
         Ok(())
     })
 }

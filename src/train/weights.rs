@@ -138,6 +138,20 @@ impl Weights {
         )))
     }
 
+    /// Those of the tensors that the graph needs.
+    pub fn needed_by(&self, graph: &Graph) -> Self {
+        let own = graph
+            .leaves()
+            .filter(|(_, leaf, _)| leaf.kind.init().is_some())
+            .filter_map(|(_, leaf, _)| self.tensors.get_key_value(&leaf.name));
+        Self {
+            tensors: own
+                .map(|(name, array)| (name.clone(), array.clone()))
+                .collect(),
+            metadata: self.metadata.clone(),
+        }
+    }
+
     /// These tensors without the optimiser's.
     pub fn without_optimizer(&self) -> Self {
         let model = self
@@ -322,7 +336,7 @@ fn proven((weights, proof): (Weights, Proof)) -> Result<Weights> {
     }
 }
 
-fn hex(hasher: Sha256) -> String {
+pub(super) fn hex(hasher: Sha256) -> String {
     let bytes = hasher.finalize();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

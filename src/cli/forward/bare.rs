@@ -3,27 +3,19 @@
 use super::{Asked, Forward};
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::models;
+use crate::models::Model;
 use crate::nn::Phase;
 use crate::rng::stream_key;
 use crate::train::Weights;
 use crate::train::bare::{self, DROPOUT_KEY, Dropout, ForwardRequest};
 
-/// The model, fitted to the weights, on the images and cotangents of the input.
+/// The model on the images and cotangents of the input.
 pub(super) fn ask(
-    name: &str,
     command: &Forward,
-    weights: &Weights,
+    model: &dyn Model,
     given: &Weights,
     x: &Array,
 ) -> Result<Asked> {
-    if !command.settings.is_empty() {
-        return Err(Error::input(format!(
-            "--set goes with a system; {name} has no settings"
-        )));
-    }
-    let mut model = models::find(name)?;
-    model.fit_to(&|name| weights.tensors.get(name).map(Array::shape));
     let cotangents = cotangents(command, given)?;
     let names: Vec<String> = cotangents
         .iter()
@@ -42,7 +34,7 @@ pub(super) fn ask(
         taps: &command.taps,
         cotangents: &names,
     };
-    let graph = bare::forward(model.as_ref(), x.shape(), request)?;
+    let graph = bare::forward(model, x.shape(), request)?;
     let mut inputs = vec![("x".to_string(), x.clone())];
     if let Some(seed) = command.dropout_seed {
         let key = stream_key(seed, "dropout", 0);

@@ -4,18 +4,13 @@ use super::{Asked, Forward};
 use crate::array::{Array, Element};
 use crate::error::{Error, Result};
 use crate::nn::BatchNormMode;
-use crate::systems::ife::config::{Config, Preset};
+use crate::systems::ife::config::Config;
 use crate::systems::ife::graphs::{self, ForwardRequest};
 use crate::systems::ife::model::{HEAVY_CLASSES, LIGHT_CLASSES};
 use crate::train::Weights;
 
 /// The network on the images of the input; with labels the loss, with its gradients if they are wanted.
-pub(super) fn ask(
-    command: &Forward,
-    weights: &Weights,
-    given: &Weights,
-    x: &Array,
-) -> Result<Asked> {
+pub(super) fn ask(command: &Forward, config: &Config, given: &Weights, x: &Array) -> Result<Asked> {
     let within_input = |e: Error| e.within(command.input.display());
     if command.dropout_seed.is_some() {
         return Err(Error::input(
@@ -29,8 +24,6 @@ pub(super) fn ask(
             "the labels `heavy` and `light` are missing; {advice}"
         ))));
     }
-    let config = configuration(&command.settings, weights)
-        .map_err(|e| e.within(command.weights.display()))?;
     let request = ForwardRequest {
         mode: if command.train {
             BatchNormMode::Batch
@@ -41,27 +34,12 @@ pub(super) fn ask(
         with_gradients: command.gradients,
         taps: &command.taps,
     };
-    let graph = graphs::forward(&config, x.shape(), request)?;
+    let graph = graphs::forward(config, x.shape(), request)?;
     let mut inputs = vec![("x".to_string(), x.clone())];
     if let Some([heavy, light]) = labels {
         inputs.extend([("heavy".to_string(), heavy), ("light".to_string(), light)]);
     }
     Ok(Asked { graph, inputs })
-}
-
-/// The paper's configuration with the network's width taken from the weights, and the settings given.
-fn configuration(settings: &[String], weights: &Weights) -> Result<Config> {
-    let mut config = Preset::Paper.config();
-    // If one is missing, the other tells; that it is missing is said with whatever else does not fit.
-    let stem = ["encoder.conv1.weight", "encoder.bn1.weight"];
-    let stem = stem.iter().find_map(|name| weights.tensors.get(*name));
-    if let Some(width) = stem.and_then(|tensor| tensor.shape().first().copied()) {
-        config = config.with(&format!("model.width={width}"))?;
-    }
-    for setting in settings {
-        config = config.with(setting)?;
-    }
-    Ok(config)
 }
 
 /// The labels [heavy, light], if the file has them, checked against the images and the classes.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Recorder};
 use crate::nn::BatchNormMode;
 use crate::shape::Shape;
-use crate::train::{Sgd, record_sgd};
+use crate::train::{Groups, record_sgd};
 
 /// The names of the two tasks, in the order of the branches.
 pub const TASKS: [&str; 2] = ["heavy", "light"];
@@ -31,13 +31,8 @@ pub fn training_step(config: &Config, batch: usize) -> Result<Graph> {
         loss.terms()
             .into_iter()
             .try_for_each(|(name, term)| r.output(name, term))?;
-        let train = &config.train;
-        let settings = Sgd {
-            momentum: train.momentum,
-            weight_decay: train.weight_decay,
-            clip_norm: train.clip_norm,
-        };
-        let square_norm = record_sgd(r, loss.total, learning_rate, settings)?;
+        let settings = config.train.sgd();
+        let square_norm = record_sgd(r, loss.total, learning_rate, settings, &Groups::default())?;
         r.output("gradient.square_norm", square_norm)
     })
 }
