@@ -52,7 +52,7 @@
 //!
 //! Initialisation is that of the library whose names the network has. timm and DINOv2: normal with 0.02, biases 0, class
 //! token normal with 1e-6, patches as any convolution of PyTorch. torchvision: patches truncated normal with 1/√(3·P²), MLP
-//! Glorot with biases normal with 1e-6, class token and classifier 0.
+//! Glorot with biases normal with 1e-6, positions normal with 0.02, class token and classifier 0.
 //!
 //! ```
 //! use axenic::{eval, models::{Model, vit}, nn::Mode, ops};
@@ -81,7 +81,7 @@ use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::nn::{
     FeedForward, Linear, Mode, MultiHeadAttention, PatchEmbedding, layer_norm, layer_scale, linear,
-    mlp, multi_head_attention, patch_embedding, swiglu, truncated_normal,
+    mlp, multi_head_attention, patch_embedding, swiglu,
 };
 use crate::ops::{self, Noise, ScoreMap};
 use crate::shape::Shape;
@@ -275,7 +275,7 @@ impl VisionTransformer {
         let class_token = ops::broadcast(class_token, [samples, 1, width])?;
         let z = ops::concat(&[class_token, patches], 1)?;
         let tokens = z.shape()[1];
-        let start = truncated_normal(0.02);
+        let start = self.library.positions();
         let positions = scope.parameter(names.positions, [1, tokens, width], start)?;
         ops::add(z, positions)
     }
