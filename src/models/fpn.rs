@@ -2,7 +2,7 @@
 //!
 //! Lin, Dollár, Girshick, He, Hariharan, Belongie, *Feature Pyramid Networks for Object Detection*, CVPR 2017 (section 3,
 //! figure 3), in the form of torchvision (`BackboneWithFPN`): convolutions with biases, and a further map, every other pixel
-//! of the coarsest (section 4.1, footnote 2). On any network: `models::find("resnet50_fpn")`.
+//! of the coarsest (section 4.1). On any network: `models::find("resnet50_fpn")`.
 //!
 //! | part | `resnet50_fpn` at 224×224 | |
 //! | --- | --- | --- |
@@ -11,7 +11,7 @@
 //! | top-down | [N, 256, 56, 56] … [N, 256, 7, 7] | each plus the next coarser, doubled |
 //! | `fpn.layer_blocks.<i>.0` 3×3 | `y.0` … `y.3` | P₂ … P₅ |
 //! | 1×1/2 max-pool | `y.pool` [N, 256, 4, 4] | P₆ |
-//! | parameters | 26,851,392 | |
+//! | parameters | 26,852,416 | |
 //!
 //! The maps of a vision transformer all have one size. Between them nothing is enlarged, and the pyramid is the same with
 //! every size equal: a sum of what the depths give, from the deepest to each (torchvision's layer would do the same). Li et

@@ -164,66 +164,68 @@ impl Preprocessing {
     }
 }
 
-/// One row for each network: its name, and how it is made.
-const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
-    ("convnext_tiny", || Box::new(convnext::convnext_tiny())),
-    ("densenet121", || Box::new(densenet::densenet121())),
-    ("inception_resnet_v2", || {
-        Box::new(inception_resnet_v2::inception_resnet_v2())
-    }),
-    ("resnet18", || Box::new(resnet::resnet18())),
-    ("resnet34", || Box::new(resnet::resnet34())),
-    ("resnet50", || Box::new(resnet::resnet50())),
-    ("vit_b_16", || Box::new(vit::vit_b_16())),
-    ("vit_b_32", || Box::new(vit::vit_b_32())),
-    ("vit_l_16", || Box::new(vit::vit_l_16())),
-    ("vit_small_patch16_224", || {
-        Box::new(vit::vit_small_patch16_224())
-    }),
-    ("vit_base_patch16_224", || {
-        Box::new(vit::vit_base_patch16_224())
-    }),
-    ("deit_tiny_patch16_224", || {
-        Box::new(vit::deit_tiny_patch16_224())
-    }),
-    ("deit_small_patch16_224", || {
-        Box::new(vit::deit_small_patch16_224())
-    }),
-    ("deit_base_patch16_224", || {
-        Box::new(vit::deit_base_patch16_224())
-    }),
-    ("dinov2_vits14", || Box::new(vit::dinov2_vits14())),
-    ("dinov2_vitb14", || Box::new(vit::dinov2_vitb14())),
-    ("dinov2_vitl14", || Box::new(vit::dinov2_vitl14())),
-    ("dinov2_vitg14", || Box::new(vit::dinov2_vitg14())),
-];
-
-/// The names of all networks, without those of their feature pyramids.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    MODELS.iter().map(|(name, _)| *name)
+/// A network by its name alone and, with `_fpn` behind it, under a feature pyramid.
+struct Row {
+    name: &'static str,
+    pyramid: &'static str,
+    make: fn() -> Box<dyn Model>,
 }
 
-/// The network of this name, with the classes that it was published with. The name with `_fpn` behind it stands for the
-/// network with a feature pyramid ([`fpn`]).
+macro_rules! models {
+    ($($name:literal: $make:expr;)*) => {
+        /// One row for each network: its name, and how it is made.
+        const MODELS: &[Row] = &[$(Row {
+            name: $name,
+            pyramid: concat!($name, "_fpn"),
+            make: || Box::new($make),
+        }),*];
+    };
+}
+
+models! {
+    "convnext_tiny": convnext::convnext_tiny();
+    "deit_base_patch16_224": vit::deit_base_patch16_224();
+    "deit_small_patch16_224": vit::deit_small_patch16_224();
+    "deit_tiny_patch16_224": vit::deit_tiny_patch16_224();
+    "densenet121": densenet::densenet121();
+    "dinov2_vitb14": vit::dinov2_vitb14();
+    "dinov2_vitg14": vit::dinov2_vitg14();
+    "dinov2_vitl14": vit::dinov2_vitl14();
+    "dinov2_vits14": vit::dinov2_vits14();
+    "inception_resnet_v2": inception_resnet_v2::inception_resnet_v2();
+    "resnet18": resnet::resnet18();
+    "resnet34": resnet::resnet34();
+    "resnet50": resnet::resnet50();
+    "vit_b_16": vit::vit_b_16();
+    "vit_b_32": vit::vit_b_32();
+    "vit_base_patch16_224": vit::vit_base_patch16_224();
+    "vit_l_16": vit::vit_l_16();
+    "vit_small_patch16_224": vit::vit_small_patch16_224();
+}
+
+/// The names of all networks: first those without, then those with a feature pyramid ([`fpn`]).
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let pyramids = MODELS.iter().map(|row| row.pyramid);
+    MODELS.iter().map(|row| row.name).chain(pyramids)
+}
+
+/// The network of this name, with the classes that it was published with.
 ///
 /// # Errors
 /// There is none; the error lists those there are.
 pub fn find(name: &str) -> Result<Box<dyn Model>> {
-    let make = |name: &str| {
-        let row = MODELS.iter().find(|(own, _)| *own == name);
-        row.map(|(_, make)| make())
-    };
-    let pyramid = || -> Option<Box<dyn Model>> {
-        let body = make(name.strip_suffix("_fpn")?)?;
-        Some(Box::new(fpn::FeaturePyramid::new(body)))
-    };
-    make(name).or_else(pyramid).ok_or_else(|| {
-        let all = names().collect::<Vec<_>>().join(", ");
-        let rest = "and each with _fpn behind its name";
-        Error::input(format!(
-            "there is no model {name:?}; there are {all}, {rest}"
-        ))
-    })
+    for row in MODELS {
+        if row.name == name {
+            return Ok((row.make)());
+        }
+        if row.pyramid == name {
+            return Ok(Box::new(fpn::FeaturePyramid::new((row.make)())));
+        }
+    }
+    let all = names().collect::<Vec<_>>().join(", ");
+    Err(Error::input(format!(
+        "there is no model {name:?}; there are {all}"
+    )))
 }
 
 /// Records a network and names its results on the recorder.

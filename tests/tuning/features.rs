@@ -571,12 +571,8 @@ fn what_cannot_be_computed_is_refused() {
     // While one process fills the cache, another may not.
     let pass = Pass::new(3);
     pass.run(place.path());
-    let lock = content(place.path())
-        .into_iter()
-        .find(|(path, _)| path.ends_with("lock"));
-    let held = Files::default()
-        .lock(&lock.expect("a lock").0)
-        .expect("lockable");
+    let lock = shards(place.path())[0].with_file_name("lock");
+    let held = Files::default().lock(&lock).expect("lockable");
     let other = refused(&pass);
     assert!(
         other.contains("another process fills the feature cache"),

@@ -89,8 +89,10 @@ fn what_is_frozen_keeps_no_activations() {
     let blocks = head.clone().rate("layer4", 0.1);
     let [all, blocks, head] =
         [&none, &blocks, &head].map(|groups| peak(resnet(8, 224, groups).expect("it records")));
-    eprintln!("resnet18 8×224: all {all}, layer4 and head {blocks}, head {head} bytes");
-    assert!(2 * blocks < all && head < blocks, "{all}, {blocks}, {head}");
+    assert!(
+        10 * blocks < 7 * all && 3 * head < all,
+        "{all}, {blocks}, {head}"
+    );
 }
 
 /// PyTorch's optimisers with groups; the vectors are made by `golden/groups.py`.

@@ -84,61 +84,9 @@ fn bits(array: &Array) -> Vec<u64> {
 fn peak(graph: Graph) -> u64 {
     let target = axenic::graph::Target::Cpu { threads: 1 };
     let plan = Plan::new(Arc::new(graph), target).expect("a plan");
-    eprintln!(
-        "slots {} leaves {} least {}",
-        plan.slot_bytes(),
-        plan.leaf_bytes(),
-        least(&plan)
-    );
     plan.peak_bytes()
 }
 
 fn refused(result: Result<Graph>) -> String {
     result.expect_err("it is refused").to_string()
-}
-
-fn least(plan: &Plan) -> u64 {
-    use axenic::graph::ValueId;
-    let g = plan.graph();
-    let mut last = std::collections::HashMap::new();
-    for (i, st) in plan.steps().iter().enumerate() {
-        for &v in &g.nodes()[st.node].inputs {
-            last.insert(g.root(v), i);
-        }
-    }
-    for (_, v) in g.outputs().iter() {
-        last.insert(g.root(*v), usize::MAX);
-    }
-    for (_, v) in g.assigns() {
-        last.insert(g.root(*v), usize::MAX);
-    }
-    let mut live = 0u64;
-    let mut most = 0;
-    let mut ends: std::collections::HashMap<usize, u64> = Default::default();
-    let mut at = String::new();
-    for (i, st) in plan.steps().iter().enumerate() {
-        let mut scratch = 0;
-        for (o, spec) in g.nodes()[st.node].outputs.iter().enumerate() {
-            let b = 4 * spec.shape.elements() as u64;
-            live += b;
-            let e = last
-                .get(&ValueId {
-                    node: st.node,
-                    output: o,
-                })
-                .copied()
-                .unwrap_or(i);
-            *ends.entry(e).or_default() += b;
-        }
-        for (_, l) in &st.scratch {
-            scratch += 4 * *l as u64;
-        }
-        if live + scratch > most {
-            most = live + scratch;
-            at = format!("{} scratch {scratch}", g.describe(st.node));
-        }
-        live -= ends.get(&i).copied().unwrap_or(0);
-    }
-    eprintln!("at {at}");
-    most
 }

@@ -68,6 +68,14 @@ impl Library {
         }
     }
 
+    /// The start of the table of positions.
+    pub(super) fn positions(self) -> Init {
+        match self {
+            Library::Torchvision => Init::Normal { std: 0.02 },
+            Library::Timm => truncated_normal(0.02),
+        }
+    }
+
     /// Weight and bias of the patch projection, which reads as many numbers as there are connections.
     pub(super) fn patches(self, connections: usize) -> [Init; 2] {
         match self {

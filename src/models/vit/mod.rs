@@ -52,7 +52,7 @@
 //!
 //! Initialisation is that of the library whose names the network has. timm and DINOv2: normal with 0.02, biases 0, class
 //! token normal with 1e-6, patches as any convolution of PyTorch. torchvision: patches truncated normal with 1/√(3·P²), MLP
-//! Glorot with biases normal with 1e-6, class token and classifier 0.
+//! Glorot with biases normal with 1e-6, positions normal with 0.02, class token and classifier 0.
 //!
 //! ```
 //! use axenic::{eval, models::{Model, vit}, nn::Mode, ops};
@@ -81,7 +81,7 @@ use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::nn::{
     FeedForward, Linear, Mode, MultiHeadAttention, PatchEmbedding, layer_norm, layer_scale, linear,
-    mlp, multi_head_attention, patch_embedding, swiglu, truncated_normal,
+    mlp, multi_head_attention, patch_embedding, swiglu,
 };
 use crate::ops::{self, Noise, ScoreMap};
 use crate::shape::Shape;
@@ -183,6 +183,15 @@ impl Model for VisionTransformer {
         }
     }
 
+    fn stages<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Vec<Tensor<'g>>> {
+        Ok(self.blocks(scope, x, mode)?.0)
+    }
+
     fn features<'g>(
         &self,
         scope: &Scope<'g>,
@@ -190,21 +199,8 @@ impl Model for VisionTransformer {
         mode: &Mode<'g>,
     ) -> Result<Features<'g>> {
         let _inside = scope.enter();
-        let names = self.library.names();
-        let mut z = self.embed(scope, x)?; // [N, T, D]
-        let mut depths = vec![z];
-        for index in 0..self.depth {
-            z = self.block(
-                &scope.name(format!("{}{index}", names.block)),
-                z,
-                index,
-                mode,
-            )?;
-            depths.push(z);
-        }
-        let quarters = (1..=4).map(|quarter| depths[(quarter * self.depth).div_ceil(4)]);
-        let stages = quarters.map(|z| self.map(z, x)).collect::<Result<_>>()?;
-        let norm = scope.name(names.norm);
+        let (stages, z) = self.blocks(scope, x, mode)?;
+        let norm = scope.name(self.library.names().norm);
         let z = layer_norm(&norm, z, EPS)?;
         norm.name("patch_tokens").tap(patch_tokens(z)?);
         let y = ops::slice(z, 1, 0, 1)?; // equation 4
@@ -235,6 +231,26 @@ impl Model for VisionTransformer {
 }
 
 impl VisionTransformer {
+    /// Everything before the last norm: the stages, and the tokens z_L [N, T, D].
+    fn blocks<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<(Vec<Tensor<'g>>, Tensor<'g>)> {
+        let _inside = scope.enter();
+        let mut z = self.embed(scope, x)?; // [N, T, D]
+        let mut depths = vec![z];
+        for index in 0..self.depth {
+            let block = scope.name(format!("{}{index}", self.library.names().block));
+            z = self.block(&block, z, index, mode)?;
+            depths.push(z);
+        }
+        let quarters = (1..=4).map(|quarter| depths[(quarter * self.depth).div_ceil(4)]);
+        let stages = quarters.map(|z| self.map(z, x)).collect::<Result<_>>()?;
+        Ok((stages, z))
+    }
+
     /// z₀ = [x_class; x¹·E; …; xᵀ·E] + E_pos (equation 1): the images x [N, C, H, W] as tokens [N, T, D].
     ///
     /// # Errors
@@ -259,7 +275,7 @@ impl VisionTransformer {
         let class_token = ops::broadcast(class_token, [samples, 1, width])?;
         let z = ops::concat(&[class_token, patches], 1)?;
         let tokens = z.shape()[1];
-        let start = truncated_normal(0.02);
+        let start = self.library.positions();
         let positions = scope.parameter(names.positions, [1, tokens, width], start)?;
         ops::add(z, positions)
     }
