@@ -1,13 +1,13 @@
 //! `axenic convert`: weight files of any origin to safetensors.
 
 use super::compute::seeds;
+use super::fitting::Resampled;
 use super::network::Network;
 use super::{Outcome, fitting, show};
 use crate::error::{Error, Result};
 use crate::report::account_text;
-use crate::train::fit::{self, Account, Classes, Request, Resampling};
+use crate::train::fit::{self, Account, Classes, Request};
 use crate::train::{Card, Files, WeightFile, Weights};
-use clap::ValueEnum;
 use std::path::PathBuf;
 
 /// Reads a weight file and writes it as safetensors, with an account of every tensor.
@@ -32,9 +32,9 @@ pub(super) struct Convert {
     /// The dictionary that holds the weights, as in teacher; otherwise the one that fits best
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
-    /// Height and width of the images that the network is to read; otherwise as the file has it
-    #[arg(long, value_name = "S", requires = "model", value_parser = clap::value_parser!(u16).range(1..))]
-    image_size: Option<u16>,
+    /// The images that the network is to read: their side, or height and width as in 224x160; otherwise as the file has it
+    #[arg(long, value_name = "S|HxW", requires = "model", value_parser = image_size)]
+    image_size: Option<[usize; 2]>,
     /// The images' channels; otherwise as the file has it
     #[arg(long, value_name = "C", requires = "model", value_parser = clap::value_parser!(u16).range(1..))]
     channels: Option<u16>,
@@ -46,7 +46,7 @@ pub(super) struct Convert {
     labels: Option<PathBuf>,
     /// How a table of positions is resized
     #[arg(long, value_enum, default_value_t)]
-    resampling: Way,
+    resampling: Resampled,
     /// From which everything new starts
     #[arg(long, default_value_t = 0, value_parser = seeds())]
     seed: u64,
@@ -62,16 +62,6 @@ pub(super) struct Convert {
     /// Print the account as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// How a table of positions is resized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Way {
-    /// As timm: cubic, and where it becomes smaller every row counts
-    #[default]
-    Antialiased,
-    /// As DINOv2 does while running: cubic, with an offset of 0.1
-    Offset,
 }
 
 impl Convert {
@@ -104,22 +94,19 @@ impl Convert {
         };
         let request = Request {
             entry: self.entry.clone(),
-            image_size: self.image_size.map(|size| [usize::from(size); 2]),
+            image_size: self.image_size,
             channels: self.channels.map(usize::from),
             classes: match self.num_classes {
                 None => Classes::OfFile,
                 Some(0) => Classes::None,
                 Some(count) => Classes::Count(count as usize),
             },
-            resampling: match self.resampling {
-                Way::Antialiased => Resampling::Antialiased,
-                Way::Offset => Resampling::Offset,
-            },
+            resampling: self.resampling.into(),
             seed: self.seed,
             allow_missing: self.allow_missing,
             allow_unknown: self.allow_unknown,
         };
-        let mut configured = network.configured(None, &[], None)?;
+        let mut configured = network.configured(None, &[])?;
         let fitted = fitting::load(&self.input, &mut configured, &request)?;
         Ok((fitted.weights, fitted.account))
     }
@@ -137,5 +124,14 @@ impl Convert {
         }
         card.labels = Some(labels);
         card.write(weights)
+    }
+}
+
+/// A side, or height and width.
+fn image_size(text: &str) -> Result<[usize; 2]> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse::<u16>(), width.parse::<u16>()) {
+        (Ok(height @ 1..), Ok(width @ 1..)) => Ok([height, width].map(usize::from)),
+        _ => Err(Error::input("a size is as 224 or 224x160, up to 65535")),
     }
 }

@@ -14,8 +14,10 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Lists the layers of a network: what each gives, its parameters and FLOPs, those of its parts included. Of a weight file
-/// (.safetensors, .pth): its tensors, its nesting, its metadata, and whether its digest matches.
+/// Lists the layers of a network, or what a weight file holds.
+///
+/// Of a layer it says what it gives, its parameters and FLOPs, those of its parts included; of a weight file (.safetensors,
+/// .pth) its tensors, its nesting, its metadata, and whether its digest matches.
 ///
 /// Layers, FLOPs and activations are those of an inference. The planned peaks are those of `axenic plan`, in which values
 /// share memory; the activations are what they would take if none did.
@@ -98,7 +100,7 @@ impl Inspect {
             }
             Subject::Network(network) => *network,
         };
-        let configured = network.configured(self.size, &self.settings, None)?;
+        let configured = network.configured(self.size, &self.settings)?;
         let inspected = self.inspect(&configured)?;
         if self.json {
             show::json(&inspected)?;

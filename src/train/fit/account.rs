@@ -144,7 +144,7 @@ impl Account {
     }
 
     /// That nothing is amiss that was not allowed.
-    pub(super) fn settle(&self, request: &Request) -> Result<()> {
+    pub(super) fn settle(&self) -> Result<()> {
         let mut complaints: Vec<String> = Vec::new();
         for line in &self.lines {
             let name = &line.name;
@@ -162,16 +162,23 @@ impl Account {
         }
         complaints.sort();
         let is_there = |fate: Fate| self.lines.iter().any(|line| line.fate == fate);
-        let mut advice = Vec::new();
-        if is_there(Fate::Missing) && !request.allow_missing {
-            advice.push("--allow-missing starts what is missing anew");
-        }
-        if is_there(Fate::Unknown) && !request.allow_unknown {
-            advice.push("--allow-unknown leaves away what is unknown");
-        }
+        let advice = [
+            (
+                Fate::Missing,
+                "--allow-missing to start what is missing anew",
+            ),
+            (
+                Fate::Unknown,
+                "--allow-unknown to leave away what is unknown",
+            ),
+        ];
+        let advice: Vec<&str> = advice
+            .into_iter()
+            .filter_map(|(fate, advice)| is_there(fate).then_some(advice))
+            .collect();
         let advice = match advice.is_empty() {
             true => String::new(),
-            false => format!(" ({})", advice.join("; ")),
+            false => format!(" (`axenic convert` takes {})", advice.join(", ")),
         };
         Err(Error::checkpoint(format!(
             "the weights do not fit {}: {}{advice}",

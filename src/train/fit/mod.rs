@@ -93,6 +93,7 @@ pub fn fit<T: Target + ?Sized>(
     request: &Request,
 ) -> Result<Fitted> {
     let card = own_card(file, target.name())?;
+    let published = target.num_classes();
     let first = target.profile().map(|profile| profile.first_convolution);
     let image = usual_image(target);
     let source = source::choose_for(file, request.entry.as_deref(), first.as_deref(), |own| {
@@ -106,9 +107,14 @@ pub fn fit<T: Target + ?Sized>(
     let named = named.filter_map(|tensor| Some((source.name_of(tensor)?, tensor)));
     let own: BTreeMap<&str, &StoredTensor> = named.collect();
     target.fit_to(&|name| shape_of(&own, name));
+    let configuration = card.as_ref().map(|card| &card.configuration);
+    let is_headless = configuration.is_some_and(|own| own.num_classes.is_none());
+    if target.num_classes().is_none() && !is_headless {
+        target.set_num_classes(published); // Then it is missing, unless something else is asked for.
+    }
     set_classes(target, request.classes)?;
     let profile = target.profile();
-    let image = image_of(target, profile.as_ref(), &own, request);
+    let image = image_of(target, profile.as_ref(), &own, configuration, request);
     let graph = target.record(image)?;
     let fitting = Fitting {
         file,
@@ -120,7 +126,7 @@ pub fn fit<T: Target + ?Sized>(
     let (mut weights, lines) = fitting.all(&graph, &source)?;
     let account = Account::new(file, Some(target.name()), source, lines, request);
     // Before anything starts anew: sizes that a file only states cost nothing then.
-    account.settle(request)?;
+    account.settle()?;
     for (_, leaf, spec) in graph.leaves() {
         let is_lacking = !weights.tensors.contains_key(&leaf.name);
         if let Some(init) = leaf.kind.init().filter(|_| is_lacking) {
@@ -227,11 +233,13 @@ fn needed(graph: &Graph) -> HashMap<&str, Spec> {
         .collect()
 }
 
-/// Channels, height and width: as asked for; else as the file's first convolution and table of positions have them.
+/// Channels, height and width: as asked for; else as the file's card says, or as its first convolution and table of
+/// positions have them.
 fn image_of<T: Target + ?Sized>(
     target: &T,
     profile: Option<&Profile>,
     own: &BTreeMap<&str, &StoredTensor>,
+    configuration: Option<&Configuration>,
     request: &Request,
 ) -> [usize; 3] {
     let [channels, height, width] = usual_image(target);
@@ -247,6 +255,7 @@ fn image_of<T: Target + ?Sized>(
     });
     let [height, width] = request
         .image_size
+        .or(configuration.map(|own| own.image_size))
         .or(size_of_file.map(|size| [size; 2]))
         .unwrap_or([height, width]);
     let channels = request.channels.or(channels_of_file).unwrap_or(channels);
