@@ -6,7 +6,7 @@ use axenic::exec::{Cpu, Executor, Reference};
 use axenic::graph::{Graph, Init, Recorder};
 use axenic::models::vit::{self, Library, VisionTransformer};
 use axenic::models::{self, Model};
-use axenic::nn::{Mode, linear_weight, truncated_normal, xavier_uniform};
+use axenic::nn::{Mode, default_uniform, truncated_normal, xavier_uniform};
 use axenic::plan::Plan;
 use axenic::rng::stream_key;
 use axenic::shape::Shape;
@@ -443,7 +443,7 @@ fn parameters_start_as_the_libraries_let_them() {
         ),
         (
             &format!("{block}.self_attention.out_proj.weight"),
-            linear_weight(768),
+            default_uniform(768),
         ),
         (&format!("{block}.mlp.0.weight"), xavier_uniform(768, 3072)),
         (&format!("{block}.mlp.3.bias"), small),
@@ -454,8 +454,8 @@ fn parameters_start_as_the_libraries_let_them() {
     let timm = starts(vit::deit_tiny_patch16_224());
     for (name, expected) in [
         ("cls_token", small),
-        ("patch_embed.proj.weight", linear_weight(768)),
-        ("patch_embed.proj.bias", linear_weight(768)),
+        ("patch_embed.proj.weight", default_uniform(768)),
+        ("patch_embed.proj.bias", default_uniform(768)),
         ("pos_embed", truncated_normal(0.02)),
         ("blocks.3.attn.qkv.weight", truncated_normal(0.02)),
         ("blocks.3.mlp.fc1.weight", truncated_normal(0.02)),
