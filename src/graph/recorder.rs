@@ -357,7 +357,10 @@ impl Drop for Inside<'_> {
         state.here = self.outer.clone();
         if let Some(mut block) = self.block.take() {
             block.nodes.end = state.graph.nodes.len();
-            state.blocks.push(block);
+            // One without nodes has nothing to recompute, and is no layer.
+            if !block.nodes.is_empty() {
+                state.blocks.push(block);
+            }
         }
     }
 }
