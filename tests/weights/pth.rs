@@ -229,7 +229,11 @@ fn hostile_pickles_are_refused_by_name() {
         (one("0", 6, 0, &[2], &[-1]), "calls"),
         (one("0", 6, 0, &[2, 1], &[1]), "impossible"),
         (one("0", 6, 0, &[i64::MAX, i64::MAX], &[1, 1]), "impossible"),
-        (one("0", 6, i64::MAX, &[2], &[i64::MAX]), "impossible"),
+        (
+            one("0", 6, i64::MAX, &[2], &[i64::MAX]),
+            "reaches to element",
+        ),
+        (one("0", 6, i64::MAX, &[3], &[i64::MAX]), "impossible"),
         (one("0", 6, 0, &[1 << 40], &[0]), "many times"),
         (one("0", 5, 0, &[2], &[1]), "does not fit"),
         (one("0", i64::MAX, 0, &[2], &[1]), "does not fit"),
