@@ -109,13 +109,13 @@ impl Card {
         let labels = self.labels.as_ref().map(|labels| ("labels", labels.len()));
         let thresholds = self.thresholds.as_ref();
         let thresholds = thresholds.map(|thresholds| ("thresholds", thresholds.len()));
-        let counts = labels.into_iter().chain(thresholds);
-        for (what, count) in counts.filter(|(_, count)| *count != classes) {
-            return Err(Error::checkpoint(format!(
+        let mut counts = labels.into_iter().chain(thresholds);
+        match counts.find(|(_, count)| *count != classes) {
+            Some((what, count)) => Err(Error::checkpoint(format!(
                 "there are {count} {what} for {classes} classes"
-            )));
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts the card into the metadata of weights, in the place of one that is there.

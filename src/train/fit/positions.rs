@@ -43,7 +43,8 @@ pub(super) fn square(rows: usize, prefix: usize) -> Option<usize> {
     (side * side == patches && side > 0).then_some(side)
 }
 
-/// The table [1, prefix + h·w, D] made from [1, prefix + n², D]; the rows of the prefix stay as they are.
+/// The table [1, prefix + h·w, D] made from [1, prefix + n², D]; the rows of the prefix stay as they are, and so does
+/// the whole table where h = w = n.
 ///
 /// # Errors
 /// The table is not of these shapes.
@@ -63,6 +64,9 @@ pub fn resize(
         return Err(wrong());
     };
     let side = square(rows, prefix).ok_or_else(wrong)?;
+    if to == [side; 2] {
+        return Ok(table.clone());
+    }
     let values = table.to_f64();
     let (kept, patches) = values.split_at(prefix * width);
     // [n, n, D] → [h, n, D] → [h, w, D]
@@ -102,7 +106,6 @@ fn taps(from: usize, to: usize, resampling: Resampling) -> Vec<Taps> {
     let each = 0..to;
     match resampling {
         Resampling::Antialiased => each.map(|i| antialiased(i, from, to)).collect(),
-        Resampling::Offset if from == to => each.map(|i| vec![(i, 1.0)]).collect(),
         Resampling::Offset => each.map(|i| offset(i, from, to)).collect(),
     }
 }
