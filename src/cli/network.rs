@@ -133,10 +133,11 @@ impl Network {
 pub(super) fn names() -> String {
     let systems = System::value_variants().iter();
     let systems: Vec<_> = systems.map(|&system| system_name(system)).collect();
+    let plain = models::names().filter(|name| !name.ends_with("_fpn"));
     format!(
-        "systems are {}; models are {}",
+        "systems are {}; models are {}, and each of these with _fpn behind it",
         systems.join(", "),
-        models::names().collect::<Vec<_>>().join(", ")
+        plain.collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -42,7 +42,8 @@ impl BatchNorm2d {
 /// y = (x − mean) / √(variance + eps) · weight + bias per channel; x [N, C, H, W].
 ///
 /// Parameters `weight` and `bias` `[C]`, states `running_mean` and `running_var` `[C]`. The batch is normalised with its
-/// biased variance; the running variance moves towards the unbiased one.
+/// biased variance; the running variance moves towards the unbiased one. A channel with a single value has variance 0 and
+/// gives its bias; PyTorch refuses it.
 ///
 /// Reference: Ioffe and Szegedy 2015, algorithm 1; `torch.nn.BatchNorm2d`.
 ///

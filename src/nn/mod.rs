@@ -26,7 +26,7 @@ pub use dropout::dropout;
 pub use embedding::embedding;
 pub use feed_forward::{FeedForward, mlp, swiglu};
 pub use init::{
-    he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
+    default_uniform, kaiming_normal, kaiming_uniform, truncated_normal, xavier_uniform,
 };
 pub use layer_norm::{layer_norm, layer_norm2d};
 pub use layer_scale::layer_scale;

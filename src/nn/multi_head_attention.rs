@@ -1,7 +1,7 @@
 //! Attention between tokens, with its projections.
 
 use super::linear::affine;
-use super::{Linear, linear, linear_weight, truncated_normal, xavier_uniform};
+use super::{Linear, default_uniform, linear, truncated_normal, xavier_uniform};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::{self, ScoreMap};
@@ -108,10 +108,11 @@ pub fn multi_head_attention<'g>(
         }
     };
     let project = |part: usize, name: &str, tokens| {
-        let _inside = input.enter();
+        let own = input.name(name);
+        let _inside = own.enter();
         let weight = ops::slice(weight, 0, part * width, width)?;
         let bias = ops::slice(bias, 0, part * width, width)?;
-        Ok(input.name(name).tap(affine(tokens, weight, bias)?))
+        Ok(own.tap(affine(tokens, weight, bias)?))
     };
     let (q, k, v) = (
         project(0, "q", x)?,
@@ -125,7 +126,7 @@ pub fn multi_head_attention<'g>(
     };
     let (heads, log_sum_exp) = ops::attention(q, k, v, mask, attention.clone())?;
     let start = match settings.names {
-        AttentionNames::Torch => linear_weight(width),
+        AttentionNames::Torch => default_uniform(width),
         AttentionNames::Timm => normal,
     };
     let projection = Linear {

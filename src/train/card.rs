@@ -121,20 +121,16 @@ impl Card {
         let classes = num_classes.unwrap_or(0);
         let labels = self.labels.as_ref().map(|labels| ("labels", labels.len()));
         let thresholds = self.thresholds.as_deref();
-        let counts = labels
-            .into_iter()
-            .chain(thresholds.map(|thresholds| ("thresholds", thresholds.len())));
-        for (what, count) in counts.filter(|(_, count)| *count != classes) {
+        let thresholds_too = thresholds.map(|thresholds| ("thresholds", thresholds.len()));
+        let mut counts = labels.into_iter().chain(thresholds_too);
+        if let Some((what, count)) = counts.find(|(_, count)| *count != classes) {
             return Err(Error::checkpoint(format!(
                 "there are {count} {what} for {classes} classes"
             )));
         }
         let is_probability = |threshold: &&f64| (0.0..=1.0).contains(*threshold);
-        let mut improbable = thresholds
-            .into_iter()
-            .flatten()
-            .filter(|x| !is_probability(x));
-        if let Some(threshold) = improbable.next() {
+        let mut all = thresholds.into_iter().flatten();
+        if let Some(threshold) = all.find(|threshold| !is_probability(threshold)) {
             return Err(Error::checkpoint(format!(
                 "the threshold {threshold} is no probability from 0 to 1"
             )));

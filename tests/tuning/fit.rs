@@ -1,6 +1,6 @@
 //! Fine-tuning as a whole: from images, from features, stopped and resumed.
 
-use super::features::{SIZE, Tiny, noise, pixels, tiny};
+use super::given::{SIZE, Tiny, noise, pixels, tiny};
 use super::recompute::copies;
 use axenic::exec::{Cpu, Reference};
 use axenic::graph::Recompute;

@@ -166,6 +166,7 @@ fn a_thousand_damages_cost_little() {
                     }
                 }
             }
+            // Read or refused, both are right.
             let _ = cheap(&bytes);
         }
     }
@@ -397,9 +398,7 @@ fn archives_that_lie_are_refused() {
         let mut members = whole.clone();
         members[1].length = Some(u32::MAX);
         let mut extra = b"\x01\x00\x10\x00".to_vec();
-        [length, length]
-            .iter()
-            .for_each(|n| extra.extend(n.to_le_bytes()));
+        extra.extend([length, length].map(u64::to_le_bytes).as_flattened());
         members[1].extra = extra;
         zip(&members)
     };

@@ -17,9 +17,12 @@
 //! A shard is written whole or not at all, and carries a digest over its content: a pass that was interrupted goes on behind
 //! its last shard, and a damaged shard is computed again, said aloud. Equal passes leave equal bytes, interrupted or not.
 
+mod shards;
+
+use self::shards::{FEATURES, FileDigest, Shards, joined, sliced};
 use super::weights::hex;
 use super::{Files, Progress, Runner, Weights};
-use crate::array::{Array, Numbers, Spec};
+use crate::array::{Array, Spec};
 use crate::data::loader::{Loader, Options};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -28,14 +31,9 @@ use crate::nn::Mode;
 use crate::rng::Stream;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// The metadata entries of a shard.
-const RECIPE: &str = "recipe";
-const IMAGES: &str = "images";
-/// The tensor of a shard.
-const FEATURES: &str = "features";
 /// The output of a backbone's graph where no other is wanted.
 const EMBEDDING: &str = "embedding";
 /// A shard holds about so many images,
@@ -82,9 +80,6 @@ pub trait ImageFiles: Send + Sync + 'static {
     fn preparation(&self) -> String;
 }
 
-/// SHA-256 of a file's bytes, in hexadecimal digits.
-type FileDigest = String;
-
 /// The features of images, in the images' order. Kept on disk; the shards that were read last stay in memory.
 #[derive(Debug)]
 pub struct CachedFeatures {
@@ -93,18 +88,6 @@ pub struct CachedFeatures {
     places: Vec<(usize, usize)>,
     computed: usize,
     recent: Vec<(usize, Array)>,
-}
-
-/// A folder of shards.
-#[derive(Debug)]
-struct Shards {
-    files: Files,
-    folder: PathBuf,
-    recipe: serde_json::Value,
-    /// One image's features [1, …].
-    row: Spec,
-    /// The files whose features each shard holds, by the shard's number.
-    held: BTreeMap<usize, Vec<FileDigest>>,
 }
 
 /// The features of all images, from the cache in `folder`; those that are not there are computed first, and kept.
@@ -246,92 +229,6 @@ impl Backbone<'_> {
 
     fn input(&self, pixels: Vec<f32>) -> Result<Array> {
         Array::new([self.batch, 3, self.size, self.size], pixels)
-    }
-}
-
-impl Shards {
-    fn path(&self, number: usize) -> PathBuf {
-        self.folder
-            .join(format!("features-{number:08}.safetensors"))
-    }
-
-    fn lock(&self) -> Result<std::fs::File> {
-        self.files.make_folder(&self.folder)?;
-        let path = self.folder.join("lock");
-        self.files.lock(&path)?.ok_or_else(|| {
-            Error::input(format!(
-                "another process fills the feature cache {}; wait for it to end",
-                self.folder.display()
-            ))
-        })
-    }
-
-    /// Finds out what the shards hold. A damaged one is removed: its images' features are then missing.
-    fn look_through(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        self.files.sweep(&self.folder)?;
-        for path in self.files.list(&self.folder)? {
-            let Some(number) = number_of(&path) else {
-                continue;
-            };
-            match self.parse(&self.files.read(&path)?) {
-                Ok((images, _)) => {
-                    self.held.insert(number, images);
-                }
-                Err(e) => {
-                    let path = path.display();
-                    progress.note(&format!("{path}: {e}; these features are computed again"));
-                    self.files.remove(&self.path(number))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The images and features of a shard.
-    fn parse(&self, bytes: &[u8]) -> Result<(Vec<FileDigest>, Array)> {
-        let mut shard = Weights::parse_own(bytes)?;
-        if shard.metadata.get(RECIPE) != Some(&self.recipe) {
-            return Err(Error::checkpoint("it was made by another recipe"));
-        }
-        let images: Vec<FileDigest> = shard.entry(IMAGES)?;
-        let features = shard.tensors.remove(FEATURES);
-        match features.filter(|array| array.spec() == self.spec(images.len())) {
-            Some(features) => Ok((images, features)),
-            None => Err(Error::checkpoint("its features have another shape")),
-        }
-    }
-
-    fn spec(&self, images: usize) -> Spec {
-        Spec {
-            shape: self.row.shape.with(0, images),
-            ..self.row
-        }
-    }
-
-    /// Writes a shard under the lowest number that is free.
-    fn write(&mut self, images: Vec<FileDigest>, rows: Vec<Array>) -> Result<()> {
-        let number = (0..)
-            .find(|number| !self.held.contains_key(number))
-            .unwrap_or(0);
-        let features = joined(self.spec(images.len()), &rows)?;
-        let mut shard = Weights::default();
-        shard.tensors.insert(FEATURES.into(), features);
-        shard.metadata.insert(RECIPE.into(), self.recipe.clone());
-        shard.metadata.insert(IMAGES.into(), images.clone().into());
-        self.files.write(&self.path(number), &shard.to_bytes()?)?;
-        self.held.insert(number, images);
-        Ok(())
-    }
-
-    fn digests(&self) -> HashSet<FileDigest> {
-        self.held.values().flatten().cloned().collect()
-    }
-
-    fn places(&self) -> impl Iterator<Item = (&FileDigest, (usize, usize))> {
-        self.held.iter().flat_map(|(&number, images)| {
-            let rows = images.iter().enumerate();
-            rows.map(move |(row, digest)| (digest, (number, row)))
-        })
     }
 }
 
@@ -527,43 +424,4 @@ impl CachedFeatures {
         });
         Ok(())
     }
-}
-
-/// The number in a shard's name.
-fn number_of(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_prefix("features-")?
-        .strip_suffix(".safetensors")?
-        .parse()
-        .ok()
-}
-
-/// One of several rows.
-fn sliced(spec: Spec, rows: &Array, row: usize) -> Result<Array> {
-    let length = spec.shape.elements();
-    let range = row * length..(row + 1) * length;
-    let short = || Error::shape(format!("there is no row {row} of {spec}"));
-    let numbers: Numbers = match rows.numbers() {
-        Numbers::F32(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-        Numbers::F64(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-        Numbers::U32(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-    };
-    Array::new(spec.shape, numbers)
-}
-
-/// Rows one behind the other; of the type that the executor gave them.
-fn joined(spec: Spec, rows: &[Array]) -> Result<Array> {
-    let is_wide = |row: &Array| matches!(row.numbers(), Numbers::F64(_));
-    let numbers: Numbers = if rows.iter().any(is_wide) {
-        rows.iter()
-            .flat_map(|row| row.to_f64().into_owned())
-            .collect::<Vec<f64>>()
-            .into()
-    } else {
-        rows.iter()
-            .flat_map(|row| row.to_f32().into_owned())
-            .collect::<Vec<f32>>()
-            .into()
-    };
-    Array::new(spec.shape, numbers)
 }
