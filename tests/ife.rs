@@ -5,7 +5,6 @@
 use axenic::array::Array;
 use axenic::data::resize::Planes;
 use axenic::exec::{Cpu, Executor, Reference};
-use axenic::graph::Graph;
 use axenic::nn::BatchNormMode;
 use axenic::systems::ife::config::{Config, Decoding, Preset, Variant};
 use axenic::systems::ife::graphs::{ForwardRequest, forward, inference, training_step};
