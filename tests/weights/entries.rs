@@ -35,7 +35,8 @@ fn borrowed(pairs: &[(String, Vec<u8>)]) -> Vec<(&str, Vec<u8>)> {
 }
 
 fn parsed(pairs: &[(&str, Vec<u8>)]) -> axenic::Result<WeightFile> {
-    WeightFile::parse(&saved(&dictionary(pairs), &[&[0; 256]]))
+    // As much data as honest files have, beside what they describe.
+    WeightFile::parse(&saved(&dictionary(pairs), &[&[0; 256], &[0; 1 << 20]]))
 }
 
 /// An optimiser has a dictionary for every parameter; the network's is found behind hundreds of them.

@@ -196,27 +196,25 @@ impl Walk<'_, '_> {
         pairs: &[(Value, Value)],
         budget: &mut Budget,
     ) -> Result<Vec<(String, Value)>> {
-        let is_number = |key: Value| matches!(key, Value::Int(_));
-        let mut places: HashMap<String, (usize, bool)> = HashMap::with_capacity(pairs.len());
-        let mut values: Vec<(String, Value)> = Vec::with_capacity(pairs.len());
+        let mut found: HashMap<String, (usize, bool, Value)> = HashMap::new();
         for &(key, value) in pairs {
             let name = self.key(key, &own.path)?;
-            budget.spend(3 * (own.path.len() + name.len()) + 240)?;
-            match places.get(&name) {
-                Some(&(at, was_number)) if was_number == is_number(key) => values[at].1 = value,
-                Some(_) => {
-                    let path = &own.path;
-                    return Err(Error::checkpoint(format!(
-                        "its dictionary {path:?} has the number {name} and the text {name:?} as names, which read alike"
-                    )));
-                }
-                None => {
-                    places.insert(name.clone(), (values.len(), is_number(key)));
-                    values.push((name, value));
-                }
+            budget.spend(2 * (own.path.len() + name.len()) + 160)?;
+            let (next, is_number) = (found.len(), matches!(key, Value::Int(_)));
+            let place = found.entry(name).or_insert((next, is_number, value));
+            if place.1 != is_number {
+                return Err(Error::checkpoint(format!(
+                    "its dictionary {:?} has a number and a text for names that read alike, {:?}",
+                    own.path,
+                    self.key(key, &own.path)?
+                )));
             }
+            place.2 = value;
         }
-        Ok(values)
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable_by_key(|(_, (place, ..))| *place);
+        let values = found.into_iter();
+        Ok(values.map(|(name, (.., value))| (name, value)).collect())
     }
 
     /// Takes a path for a tensor or a dictionary.
