@@ -52,8 +52,8 @@ pub(super) struct Forward {
     #[arg(long, value_name = "N", value_parser = seeds())]
     dropout_seed: Option<u64>,
     /// How a table of positions is resized where the images have another size
-    #[arg(long, value_enum, default_value_t)]
-    resampling: Resampled,
+    #[arg(long, value_enum)]
+    resampling: Option<Resampled>,
     /// One setting of a system, as in variant=released or share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -103,7 +103,8 @@ impl Forward {
         Ok(Outcome::Done)
     }
 
-    /// The weights of the file, a table of positions and a first convolution made for these images; that it was is said.
+    /// The weights of the file, a table of positions and a first convolution made for these images; what is not as the file
+    /// has it is said.
     fn load(&self, configured: &mut Configured, x: &Array) -> Result<Weights> {
         let [_, channels, height, width] = x.shape()[..] else {
             return Err(Error::input("images are (N, C, H, W)"));
@@ -111,11 +112,12 @@ impl Forward {
         let request = Request {
             channels: Some(channels),
             image_size: Some([height, width]),
-            resampling: self.resampling.into(),
+            resampling: fitting::resampling(self.resampling),
             ..Request::default()
         };
         let fitted = fitting::load(&self.weights, configured, &request)?;
-        fitting::say_adapted(&fitted);
+        fitting::say(&fitted.account);
+        fitting::say_unused(self.resampling, configured);
         Ok(fitted.weights)
     }
 }

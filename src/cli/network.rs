@@ -6,7 +6,7 @@ use crate::data::decode::decode;
 use crate::data::resize::{Normalisation, resize};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Recompute};
-use crate::models::{self, Model};
+use crate::models::{self, Model, Preprocessing};
 use crate::rng::{Stream, stream_key};
 use crate::shape::Shape;
 use crate::systems::ife::config::{Config, Preset};
@@ -73,6 +73,8 @@ pub(super) enum Configured {
         model: Box<dyn Model>,
         /// Channels, height and width of the images.
         image: [usize; 3],
+        /// How images are prepared, if that is known.
+        preprocessing: Option<Preprocessing>,
         tuning: Tuning,
     },
 }
@@ -114,10 +116,12 @@ impl Network {
             ))),
             Self::Model(name) => {
                 let model = models::find(name)?;
-                let size = size.unwrap_or(model.profile().preprocessing.size);
+                let preprocessing = model.profile().preprocessing;
+                let size = size.unwrap_or(preprocessing.size);
                 Ok(Configured::Model {
                     model,
                     image: [3, size, size],
+                    preprocessing: Some(preprocessing),
                     tuning: Tuning::default(),
                 })
             }
@@ -190,6 +194,7 @@ impl Configured {
                     model,
                     image: [channels, height, width],
                     tuning,
+                    ..
                 },
                 pass,
             ) => {
@@ -246,19 +251,30 @@ impl Configured {
     /// An image file as the network wants it [1, 3, H, W].
     pub(super) fn picture(&self, path: &Path) -> Result<Array> {
         let ([channels, height, width], normalisation) = match self {
-            Self::Ife(config) => ([3, config.model.size, config.model.size], NORMALISATION),
-            Self::Model { model, image, .. } => {
-                let own = model.profile().preprocessing;
-                let [mean, std] = [own.mean, own.std].map(|of| of.map(|value| value as f32));
-                (*image, Normalisation { mean, std })
+            Self::Ife(config) => {
+                let size = config.model.size;
+                ([3, size, size], Some(NORMALISATION))
             }
+            Self::Model {
+                image,
+                preprocessing,
+                ..
+            } => (*image, preprocessing.as_ref().map(normalisation)),
         };
-        if channels != 3 {
+        let Some(normalisation) = normalisation.filter(|_| channels == 3) else {
             return Err(Error::input(format!(
                 "an image file has 3 channels, the network's first convolution {channels}"
             )));
-        }
+        };
         let planes = resize(&decode(path)?.image, height, width)?;
         Array::new([1, 3, height, width], planes.normalised(&normalisation))
+    }
+}
+
+fn normalisation(preprocessing: &Preprocessing) -> Normalisation {
+    let single = |values: [f64; 3]| values.map(|value| value as f32);
+    Normalisation {
+        mean: single(preprocessing.mean),
+        std: single(preprocessing.std),
     }
 }

@@ -133,7 +133,9 @@ impl Target {
             };
             let load = |path: &PathBuf| fitting::load(path, &mut configured, &request);
             let fitted = extent.weights.as_ref().map(load).transpose()?;
-            fitted.iter().for_each(fitting::say_adapted);
+            fitted
+                .iter()
+                .for_each(|fitted| fitting::say(&fitted.account));
             return Ok(Self {
                 configured: configured.tuned(extent.tuning.clone(), pass)?,
                 folder: None,

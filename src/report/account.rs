@@ -3,8 +3,8 @@
 use super::{Align, Table};
 use crate::train::fit::Account;
 
-/// Where the tensors came from, how many had which fate, and a line for each.
-pub fn account_text(account: &Account) -> String {
+/// Where in the file the tensors came from, in a line.
+pub fn account_place(account: &Account) -> String {
     let source = &account.source;
     let network = account.network.as_deref().unwrap_or("tensors as they are");
     let entry = match source.entry.is_empty() {
@@ -16,7 +16,12 @@ pub fn account_text(account: &Account) -> String {
         false => format!(", names without `{}`", source.prefix),
     };
     let (format, reason) = (account.format, &source.reason);
-    let mut text = format!("{network}, from {format}: {entry} ({reason}){prefix}\n");
+    format!("{network}, from {format}: {entry} ({reason}){prefix}")
+}
+
+/// Where the tensors came from, how many had which fate, and a line for each.
+pub fn account_text(account: &Account) -> String {
+    let mut text = format!("{}\n", account_place(account));
     for (dtype, count) in &account.converted {
         text.push_str(&format!("{count} tensors of type {dtype} became F32\n"));
     }

@@ -9,9 +9,10 @@
 //!
 //! The inner folder's name is the digest of the *recipe*: everything that decides the features of an image file but the
 //! file itself. That is the backbone's graph (architecture, configuration, image size, batch) and weights, how
-//! files become numbers, the device and the version of this program. Within it an image is known by the digest of its
-//! file's bytes, which are read at every pass. So a feature is found only where it is the one that would be computed now; a
-//! new, moved or changed image costs one image.
+//! files become numbers, the device, the version of this program, and the features of a batch of noise, computed now:
+//! another processor, driver or build that gives other bits gives other ones there. Within it an image is known by the
+//! digest of its file's bytes, which are read at every pass. So a feature is found only where it is the one that would be
+//! computed now; a new or changed image costs one image, and a pass that finds everything the batch of noise.
 //!
 //! A shard is written whole or not at all, and carries a digest over its content: a pass that was interrupted goes on behind
 //! its last shard, and a damaged shard is computed again, said aloud. Equal passes leave equal bytes, interrupted or not.
@@ -24,9 +25,10 @@ use super::{Files, Progress, Runner, Weights};
 use crate::array::{Array, Spec};
 use crate::data::loader::{Loader, Options};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Target};
+use crate::graph::Graph;
 use crate::models::Model;
 use crate::nn::Mode;
+use crate::rng::Stream;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -105,21 +107,12 @@ pub fn cached_features(
     let graph = backbone.graph()?;
     let weights = backbone.weights.needed_by(&graph);
     weights.check(&graph)?;
-    let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref());
-    let row = graph.spec(graph.output(backbone.output())?);
-    if row.shape.first() != Some(&backbone.batch) {
-        return Err(Error::input(format!(
-            "what {:?} gives, {row}, does not belong to single images",
-            backbone.output()
-        )));
-    }
+    let row = backbone.row(&graph)?;
+    let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref())?;
     let mut shards = Shards {
         files: files.clone(),
         folder: folder.join(hex(Sha256::new_with_prefix(recipe.to_string()))),
-        row: Spec {
-            shape: row.shape.with(0, 1),
-            ..row
-        },
+        row,
         recipe,
         held: BTreeMap::new(),
     };
@@ -128,8 +121,6 @@ pub fn cached_features(
     let known = shards.digests();
     let mut pass = Pass {
         backbone,
-        graph,
-        weights,
         runner,
         shards,
         images: Vec::new(),
@@ -138,16 +129,28 @@ pub fn cached_features(
         computed: 0,
     };
     let order = pass.run(images, known, progress)?;
-    let place_of: HashMap<&FileDigest, (usize, usize)> = pass.shards.places().collect();
-    let places = order
-        .iter()
-        .filter_map(|digest| place_of.get(digest).copied());
     Ok(CachedFeatures {
-        places: places.collect(),
+        places: places(&order, &pass.shards)?,
         shards: pass.shards,
         computed: pass.computed,
         recent: Vec::new(),
     })
+}
+
+/// Where each file's features are.
+///
+/// # Errors
+/// They are nowhere: then every later file would be given the features of another.
+fn places(order: &[FileDigest], shards: &Shards) -> Result<Vec<(usize, usize)>> {
+    let place_of: HashMap<&FileDigest, (usize, usize)> = shards.places().collect();
+    let place = |digest: &FileDigest| {
+        place_of.get(digest).copied().ok_or_else(|| {
+            Error::checkpoint(format!(
+                "no shard holds the features of the file with the digest {digest}"
+            ))
+        })
+    };
+    order.iter().map(place).collect()
 }
 
 impl Backbone<'_> {
@@ -170,36 +173,68 @@ impl Backbone<'_> {
         self.tap.unwrap_or(EMBEDDING)
     }
 
+    /// One image's features [1, …].
+    fn row(&self, graph: &Graph) -> Result<Spec> {
+        let all = graph.spec(graph.output(self.output())?);
+        match all.shape.first() == Some(&self.batch) {
+            true => Ok(Spec {
+                shape: all.shape.with(0, 1),
+                ..all
+            }),
+            false => Err(Error::input(format!(
+                "what {:?} gives, {all}, does not belong to single images",
+                self.output()
+            ))),
+        }
+    }
+
     fn recipe(
         &self,
         graph: &Graph,
         weights: &Weights,
         runner: &mut Runner,
         images: &dyn ImageFiles,
-    ) -> serde_json::Value {
-        // The number of threads changes no bit.
-        let device = match runner.executor().target() {
-            Target::Reference => "reference".to_string(),
-            Target::Cpu { .. } => "cpu".to_string(),
-            Target::Gpu(_) => runner.description(),
-        };
-        serde_json::json!({
+    ) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "model": self.model.name(),
             "features": self.output(),
             "graph_sha256": graph.digest(),
             "weights_sha256": weights.digest(),
             "preparation": images.preparation(),
-            "device": device,
-        })
+            "device": runner.device(),
+            "noise_sha256": self.of_noise(graph, weights, runner)?,
+        }))
+    }
+
+    /// Gives the runner the backbone, and a digest of the features that it makes of a batch of noise.
+    fn of_noise(&self, graph: &Graph, weights: &Weights, runner: &mut Runner) -> Result<String> {
+        let prepared = runner.prepare(FEATURES, self.batch, || Ok(graph.clone()))?;
+        if prepared.digest() != graph.digest() {
+            return Err(Error::input(
+                "the runner holds another backbone; take a new one",
+            ));
+        }
+        runner.set_weights(&prepared, weights)?;
+        let mut stream = Stream::new(0, "features of noise", 0, 0);
+        let count = self.batch * 3 * self.size * self.size;
+        let noise = (0..count).map(|_| stream.normal() as f32);
+        let noise = self.input(noise.collect())?;
+        let values = runner.run(FEATURES, self.batch, &[("x", &noise)])?;
+        let mut found = Weights::default();
+        let features = values.get(self.output())?.clone();
+        found.tensors.insert(FEATURES.into(), features);
+        Ok(found.digest())
+    }
+
+    fn input(&self, pixels: Vec<f32>) -> Result<Array> {
+        Array::new([self.batch, 3, self.size, self.size], pixels)
     }
 }
 
 /// One pass over the images.
 struct Pass<'a> {
     backbone: Backbone<'a>,
-    graph: Graph,
-    weights: Weights,
     runner: &'a mut Runner,
     shards: Shards,
     /// Prepared images that wait for a batch to be full.
@@ -290,24 +325,13 @@ impl Pass<'_> {
     /// image goes through the same plan.
     fn compute(&mut self) -> Result<()> {
         let Backbone { size, batch, .. } = self.backbone;
-        let prepared = self
-            .runner
-            .prepare(FEATURES, batch, || Ok(self.graph.clone()))?;
-        if prepared.digest() != self.graph.digest() {
-            return Err(Error::input(
-                "the runner holds another backbone; take a new one",
-            ));
-        }
-        if self.computed == 0 {
-            self.runner.set_weights(&prepared, &self.weights)?;
-        }
         let length = 3 * size * size;
         let count = self.images.len() / length;
         let mut images = std::mem::take(&mut self.images);
         for _ in count..batch {
             images.extend_from_within((count - 1) * length..count * length);
         }
-        let x = Array::new([batch, 3, size, size], images)?;
+        let x = self.backbone.input(images)?;
         let values = self.runner.run(FEATURES, batch, &[("x", &x)])?;
         let features = values.get(self.backbone.output())?;
         for row in 0..count {
@@ -337,6 +361,17 @@ impl CachedFeatures {
     /// How many images there are.
     pub fn count(&self) -> usize {
         self.places.len()
+    }
+
+    /// A digest of what the features are of: the recipe, and the images' files in their order.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new_with_prefix(self.shards.recipe.to_string());
+        for (number, row) in &self.places {
+            let images = self.shards.held.get(number);
+            let file = images.and_then(|images| images.get(*row));
+            hasher.update(file.map(String::as_str).unwrap_or_default());
+        }
+        hex(hasher)
     }
 
     /// Of how many files the backbone had to compute the features.

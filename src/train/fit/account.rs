@@ -2,7 +2,6 @@
 
 use super::{Request, Source};
 use crate::array::Spec;
-use crate::error::{Error, Result};
 use crate::train::stored::{StoredTensor, WeightFile};
 use serde::Serialize;
 
@@ -98,6 +97,18 @@ impl Line {
             fate,
         }
     }
+
+    fn complaint(&self) -> Option<String> {
+        let name = &self.name;
+        match (&self.fate, &self.stored, &self.needed) {
+            (Fate::Missing, ..) => Some(format!("{name} is missing")),
+            (Fate::Unknown, ..) => Some(format!("{name} is unknown")),
+            (Fate::WrongShape, Some(stored), Some(needed)) => {
+                Some(format!("{name} has shape {stored:?} instead of {needed:?}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Account {
@@ -143,25 +154,23 @@ impl Account {
         }
     }
 
-    /// That nothing is amiss that was not allowed.
-    pub(super) fn settle(&self) -> Result<()> {
-        let mut complaints: Vec<String> = Vec::new();
-        for line in &self.lines {
-            let name = &line.name;
-            match (&line.fate, &line.stored, &line.needed) {
-                (Fate::Missing, ..) => complaints.push(format!("{name} is missing")),
-                (Fate::Unknown, ..) => complaints.push(format!("{name} is unknown")),
-                (Fate::WrongShape, Some(stored), Some(needed)) => {
-                    complaints.push(format!("{name} has shape {stored:?} instead of {needed:?}"));
-                }
-                _ => {}
-            }
-        }
+    /// Whether something is amiss that was not allowed.
+    pub fn is_amiss(&self) -> bool {
+        self.lines.iter().any(|line| line.complaint().is_some())
+    }
+
+    /// What is amiss that was not allowed, in a sentence that lists so many tensors at most; `None` if nothing is.
+    pub fn complaint(&self, most: usize) -> Option<String> {
+        let mut complaints: Vec<String> = self.lines.iter().filter_map(Line::complaint).collect();
         if complaints.is_empty() {
-            return Ok(());
+            return None;
         }
         complaints.sort();
-        let is_there = |fate: Fate| self.lines.iter().any(|line| line.fate == fate);
+        let more = match complaints.len().saturating_sub(most) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        complaints.truncate(most);
         let advice = [
             (
                 Fate::Missing,
@@ -172,19 +181,18 @@ impl Account {
                 "--allow-unknown to leave away what is unknown",
             ),
         ];
-        let advice: Vec<&str> = advice
-            .into_iter()
-            .filter_map(|(fate, advice)| is_there(fate).then_some(advice))
-            .collect();
+        let is_there = |fate: &Fate| self.lines.iter().any(|line| line.fate == *fate);
+        let advice = advice.iter().filter(|(fate, _)| is_there(fate));
+        let advice: Vec<&str> = advice.map(|(_, advice)| *advice).collect();
         let advice = match advice.is_empty() {
             true => String::new(),
             false => format!(" (`axenic convert` takes {})", advice.join(", ")),
         };
-        Err(Error::checkpoint(format!(
-            "the weights do not fit {}: {}{advice}",
+        Some(format!(
+            "the weights do not fit {}: {}{more}{advice}",
             self.network.as_deref().unwrap_or_default(),
             complaints.join(", ")
-        )))
+        ))
     }
 
     /// How many tensors had each fate, in the order of first appearance.
