@@ -16,7 +16,7 @@
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
 
-use super::support::convolution::{Cut, Geometry, Planes};
+use super::support::convolution::{Cut, Geometry, Planes, Winograd};
 use super::support::normal;
 use crate::array::Spec;
 use crate::error::Result;
@@ -176,6 +176,7 @@ impl Op for Conv2d {
             ..
         } = geometry;
         let (x, weight) = (inputs[0].real(), inputs[1].real());
+        let winograd = Winograd::new(&geometry);
         for (y, index) in outputs[0].real().iter_mut().zip(range) {
             let (j, i) = (index % output[1], index / output[1] % output[0]);
             let plane = index / (output[0] * output[1]);
@@ -197,6 +198,9 @@ impl Op for Conv2d {
                 }
             }
             *y = sum.total();
+            if let Some(winograd) = winograd {
+                *y = y.or_within(|| winograd.error([x, weight], [n, k, i, j]));
+            }
         }
     }
 
@@ -214,6 +218,10 @@ impl Op for Conv2d {
             maps,
             ..
         } = geometry;
+        if let Some(winograd) = Winograd::new(&geometry) {
+            let operands = [inputs[0].real(), inputs[1].real()];
+            return winograd.convolve(operands, outputs[0].real(), scratch, workers);
+        }
         let (cut, [panel, _]) = cut(&geometry);
         let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
         let (x, weight) = (inputs[0].real(), inputs[1].real());
@@ -243,9 +251,10 @@ impl Op for Conv2d {
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
         match (target, self.geometry(inputs[0], inputs[1])) {
-            (Target::Cpu { threads }, Ok(geometry)) => {
-                vec![threads * cut(&geometry).1.iter().sum::<usize>()]
-            }
+            (Target::Cpu { threads }, Ok(geometry)) => Winograd::new(&geometry).map_or_else(
+                || vec![threads * cut(&geometry).1.iter().sum::<usize>()],
+                |winograd| winograd.scratch(*threads),
+            ),
             _ => Vec::new(),
         }
     }
