@@ -216,8 +216,8 @@ impl Winograd {
         for first in (0..maps).step_by(LANES) {
             let count = LANES.min(maps - first);
             let mut taps = [[0.0; LANES]; 9];
-            for lane in 0..count {
-                for (tap, &w) in window(first + lane).iter().enumerate() {
+            for (lane, map) in (first..first + count).enumerate() {
+                for (tap, &w) in window(map).iter().enumerate() {
                     let tap = match self.windows {
                         Windows::Upright => tap,
                         Windows::Turned => 8 - tap,
