@@ -2,7 +2,8 @@
 //!
 //! Walking the nodes backwards, each node's gradient rule (`Op::vjp`) turns the gradients of its outputs into gradients
 //! of its inputs. The result is ordinary nodes: they can be printed, planned, audited, and differentiated again as far
-//! as the rules allow.
+//! as the rules allow. Where a block of the model is to be recomputed, its operations are recorded again just before its
+//! gradients, and the rules read the copies ([`Recompute`](crate::graph::Recompute)).
 //!
 //! Reference: Griewank and Walther, *Evaluating Derivatives*, 2nd edition, chapter 3.
 
@@ -77,6 +78,7 @@ pub fn vector_jacobian<'g>(
         .max()
         .unwrap_or(0);
     let depends = dependants(targets, last);
+    let mut again = None;
     for node in (0..=last).rev().filter(|node| depends.contains(node)) {
         let output_count = recorder.output_count(node);
         let own = |output| arrived.get(&ValueId { node, output }).copied();
@@ -84,7 +86,8 @@ pub fn vector_jacobian<'g>(
         if output_grads.iter().all(Option::is_none) {
             continue;
         }
-        let Some(input_grads) = recorder.vjp(node, &output_grads)? else {
+        again = recorder.recomputed(node, again);
+        let Some(input_grads) = recorder.vjp(node, again.as_ref(), &output_grads)? else {
             continue;
         };
         for (value, gradient) in recorder.node_inputs(node).into_iter().zip(input_grads) {

@@ -5,7 +5,7 @@
 use axenic::array::Array;
 use axenic::data::resize::Planes;
 use axenic::exec::{Cpu, Executor, Reference};
-use axenic::graph::{Graph, LeafKind};
+use axenic::graph::Graph;
 use axenic::nn::BatchNormMode;
 use axenic::systems::ife::config::{Config, Decoding, Preset, Variant};
 use axenic::systems::ife::graphs::{ForwardRequest, forward, inference, training_step};
@@ -17,37 +17,10 @@ use std::sync::LazyLock;
 
 #[cfg(feature = "gpu")]
 mod common;
+#[path = "common/golden.rs"]
+mod golden;
 
-/// `count` numbers in [centre − radius, centre + radius): SplitMix64 from the FNV-1a hash of the name, rounded to f32.
-fn hashed(name: &str, count: usize, centre: f64, radius: f64) -> Vec<f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mixed = |i: u64| {
-        let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let unit = |i| (mixed(i) >> 40) as f64 / f64::from(1 << 23) - 1.0;
-    (0..count as u64)
-        .map(|i| (centre + radius * unit(i)) as f32)
-        .collect()
-}
-
-/// The weights that the golden vectors were made with.
-fn hashed_parameter(name: &str, shape: &[usize]) -> Vec<f32> {
-    let (centre, radius) = match shape {
-        _ if name.ends_with("running_var") => (1.0, 0.5),
-        [_] if name.ends_with(".weight") => (1.0, 0.2),
-        [_] => (0.0, 0.2),
-        _ => (
-            0.0,
-            (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt(),
-        ),
-    };
-    hashed(name, shape.iter().product(), centre, radius)
-}
+use golden::{Found, complaints, hashed, set_hashed_weights, states};
 
 static GOLDEN: LazyLock<BTreeMap<String, Array>> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ife.safetensors");
@@ -106,102 +79,8 @@ impl Case {
     }
 }
 
-type Found = BTreeMap<String, Vec<f64>>;
-
-fn norm(values: &[f64]) -> f64 {
-    values.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
-
-/// What the golden file holds of a tensor of a family of many.
-fn summary(family: &str, name: &str, values: &[f64]) -> Vec<f64> {
-    let n = values.len();
-    if family == "state" {
-        let sum = values.iter().sum();
-        return vec![norm(values), sum, values[0], values[n / 2], values[n - 1]];
-    }
-    let probe = hashed(&format!("probe.{name}"), n, 0.0, 1.0);
-    let product = values.iter().zip(probe).map(|(x, p)| x * f64::from(p));
-    vec![norm(values), product.sum()]
-}
-
-/// The relative error of a value, with the least norm to be relative to.
-fn error(found: &[f64], expected: &[f64], scale: f64) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
-    match norm(&difference) {
-        0.0 => 0.0,
-        norm => norm / scale,
-    }
-}
-
-/// Compares everything that the golden vectors hold of a run, and gives what is off by more than `allowed`. Errors are
-/// relative to the norm of the value; in a family of many tensors to at least 1e-6 of the norm of all.
-fn complaints(
-    found: &Found,
-    expected: &BTreeMap<&'static str, &'static Array>,
-    allowed: f64,
-) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let mut check = |name: &str, error: f64| {
-        // NaN is off as well.
-        if error.is_nan() || error > allowed {
-            complaints.push(format!("{name} is off by {error:e}"));
-        }
-    };
-    for (name, values) in expected {
-        let values = values.to_f64();
-        if let Some(found) = found.get(*name) {
-            check(name, error(found, &values, norm(&values)));
-            continue;
-        }
-        let family: Vec<(&str, &Vec<f64>)> = found
-            .iter()
-            .filter_map(|(own, found)| Some((own.strip_prefix(name)?.strip_prefix('.')?, found)))
-            .collect();
-        let rows = expected[name].shape()[0];
-        assert_eq!(family.len(), rows, "tensors of the family {name}");
-        let rows: Vec<&[f64]> = values.chunks(values.len() / rows).collect();
-        let all = norm(&rows.iter().map(|row| row[0]).collect::<Vec<_>>());
-        for ((own, found), row) in family.into_iter().zip(rows) {
-            let scale = if *name == "state" {
-                norm(row)
-            } else {
-                row[0].max(1e-6 * all)
-            };
-            let found = summary(name, own, found);
-            check(&format!("{name}.{own}"), error(&found, row, scale));
-        }
-    }
-    complaints
-}
-
 fn runner(executor: impl Executor + 'static) -> Runner {
     Runner::new(Box::new(executor))
-}
-
-/// Sets the weights of the golden vectors; the optimiser's are zero.
-fn set_hashed_weights(runner: &mut Runner, graph: &Graph) -> Weights {
-    let mut weights = Weights::initial(graph, 0).expect("weights");
-    for (name, array) in &mut weights.tensors {
-        if !name.starts_with("optimizer.") {
-            let values = hashed_parameter(name, array.shape().as_ref());
-            *array = Array::new(array.shape(), values).expect("it fits");
-        }
-    }
-    runner.set_weights(graph, &weights).expect("they fit");
-    weights
-}
-
-fn states(graph: &Graph, runner: &mut Runner) -> Found {
-    let mut states = Found::new();
-    for (_, leaf, _) in graph.leaves() {
-        let is_statistic = leaf.name.contains(".running_") && !leaf.name.starts_with("optimizer.");
-        if matches!(leaf.kind, LeafKind::State(_)) && is_statistic {
-            let value = runner.executor().read(&leaf.name).expect("it is there");
-            states.insert(format!("state.{}", leaf.name), value.to_f64().into_owned());
-        }
-    }
-    states
 }
 
 /// `forward` with loss and gradients.
@@ -210,6 +89,7 @@ fn check_forward(mut runner: Runner, case: Case, mode: BatchNormMode, allowed: f
         mode,
         with_loss: true,
         with_gradients: true,
+        taps: &[],
     };
     let record = || forward(&case.config(), case.shape().into(), request);
     let graph = runner.prepare("forward", 0, record).expect("it records");
@@ -230,7 +110,7 @@ fn check_forward(mut runner: Runner, case: Case, mode: BatchNormMode, allowed: f
         }
         BatchNormMode::Running => "inference",
     };
-    let complaints = complaints(&found, &case.expected(run), allowed);
+    let complaints = complaints(&found, &case.expected(run), |_| allowed);
     assert!(complaints.is_empty(), "{case:?} {mode:?}: {complaints:#?}");
 }
 
@@ -251,7 +131,7 @@ fn check_inference(mut runner: Runner, case: Case, allowed: f64) {
     let mut expected = case.expected("inference");
     expected.retain(|name, _| name.starts_with("y.") || name.starts_with("attention."));
     assert_eq!(expected.len(), 10);
-    let complaints = complaints(&found, &expected, allowed);
+    let complaints = complaints(&found, &expected, |_| allowed);
     assert!(complaints.is_empty(), "{case:?} inference: {complaints:#?}");
 }
 
@@ -284,7 +164,7 @@ fn check_steps(mut runner: Runner, case: Case, allowed: f64) {
             let buffer = now[&format!("optimizer.momentum.{name}")].to_f64();
             found.insert(format!("momentum.{name}"), buffer.into_owned());
         }
-        let complaints = complaints(&found, &case.expected(run), allowed);
+        let complaints = complaints(&found, &case.expected(run), |_| allowed);
         assert!(complaints.is_empty(), "{case:?} {run}: {complaints:#?}");
     }
 }

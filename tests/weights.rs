@@ -1,6 +1,13 @@
 //! Weight files from strangers: whatever is done to a file, it is refused with a sentence that names it, or gives exactly
 //! what it gave before. No file makes the program ask for more memory than a few times its own size.
 
+#[path = "weights/archive.rs"]
+mod archive;
+#[path = "weights/fitting.rs"]
+mod fitting;
+#[path = "weights/pth.rs"]
+mod pth;
+
 use axenic::Array;
 use axenic::rng::Stream;
 use axenic::shape::Shape;
@@ -259,9 +266,21 @@ fn lying_tensors() -> Vec<Lie> {
             &["\"b\"", "does not fit"],
         ),
         (
-            format!("{{{}}}", tensor("b", "BF16", "[4]", 0, 8)),
+            format!("{{{}}}", tensor("b", "BF17", "[4]", 0, 8)),
             8,
-            &["\"b\"", "BF16"],
+            &["\"b\"", "BF17"],
+        ),
+        (
+            format!("{{{}}}", tensor("b", "U8", "[8]", 0, 8)),
+            8,
+            &["\"b\"", "U8", "BF16"],
+        ),
+        (format!("{{{}}}", tensor("b", "BF16", "[4]", 0, 8)), 8, &[]),
+        (format!("{{{}}}", tensor("b", "F16", "[2,2]", 0, 8)), 8, &[]),
+        (
+            format!("{{{}}}", tensor("b", "F16", "[3]", 0, 8)),
+            8,
+            &["\"b\"", "does not fit"],
         ),
         (
             format!(

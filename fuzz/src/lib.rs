@@ -8,9 +8,11 @@ mod chance;
 mod graphs;
 mod op;
 mod prove;
+mod saved;
 
 pub use graphs::graphs;
 pub use op::op;
+pub use saved::saved;
 
 use axenic::data::decode::decode_bytes;
 use axenic::data::gel_table::GelTable;

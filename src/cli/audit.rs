@@ -1,6 +1,7 @@
 //! `axenic audit`: every operation against the f64 reference, on this device.
 
 use super::compute::{Compute, Device};
+use super::network::Pass;
 use super::subject::{Extent, Subject};
 use super::{Outcome, show};
 use crate::conformance::{Finding, RoomFindings, Sample, audit, check_room, markdown};
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 
 /// Computes everything again in f64 with error bounds, and says where the device is off.
 ///
-/// `ops`: all cases of all operations, forward and gradient. A system or a run folder: one whole training step (forward,
-/// backward, update) on synthetic images, node by node, each from the device's own inputs, so that errors cannot hide
+/// `ops`: all cases of all operations, forward and gradient. A system, a model or a run folder: one whole training step
+/// (forward, backward, update) on made-up images, node by node, each from the device's own inputs, so that errors cannot hide
 /// behind one another. The bounds are running error analysis on the very numbers; a ratio above 1 is an error of the
 /// device, the driver or the program, and makes the exit code 1. On a gpu a step also runs with all checks of the shader
 /// compiler on, and must give the same bits.
@@ -22,7 +23,8 @@ use serde_json::{Value, json};
 /// Example: axenic audit ops --device gpu
 #[derive(clap::Args)]
 pub(super) struct Audit {
-    /// `ops`, a system (`ife`), or a run folder
+    /// `ops`, a system (`ife`), a model (`resnet18`), or a run folder
+    #[arg(value_name = "ops|SYSTEM|MODEL|RUN")]
     target: String,
     /// Compute only so many random pieces of each node again
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
@@ -141,7 +143,7 @@ impl Audit {
     }
 
     fn step(&self) -> Result<Outcome> {
-        let subject = Subject::training_step(&self.target, &self.extent)?;
+        let subject = Subject::open(&self.target, &self.extent, Pass::TrainingStep, None)?;
         let (lasting, inputs) = (subject.lasting(), subject.inputs());
         let mut executor = self.compute.executor()?;
         let sample = match self.sample {

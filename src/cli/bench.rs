@@ -1,31 +1,30 @@
 //! `axenic bench`: the speed of a step.
 
 use super::compute::Compute;
-use super::{Outcome, System, show};
+use super::network::{Network, Pass, Tuning};
+use super::{Outcome, show};
 use crate::array::Array;
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::rng::Stream;
-use crate::systems::ife::config::{Config, Preset};
-use crate::systems::ife::graphs::{inference, training_step};
-use crate::systems::ife::model::{HEAVY_CLASSES, LIGHT_CLASSES};
 use crate::train::Weights;
 use serde::Serialize;
 use std::time::Instant;
 
 /// Measures the median time of a training step (forward, backward, update) or of an inference, after a warm-up.
 ///
-/// Example: axenic bench ife --batch 16 --size 224 --train --steps 10
+/// A bare model trains on the mean square of its result, with the optimiser of the system.
+///
+/// Example: axenic bench resnet18 --batch 16 --size 224 --train --steps 10
 #[derive(clap::Args)]
 pub(super) struct Bench {
-    /// The system
-    system: System,
+    /// The system or model
+    #[arg(value_name = "SYSTEM|MODEL", value_parser = Network::named)]
+    network: Network,
     /// Images in a batch
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     batch: u64,
-    /// Height and width of the images
-    #[arg(long, default_value_t = 224)]
-    size: usize,
+    /// Height and width of the images; the network's own if left out
+    #[arg(long)]
+    size: Option<usize>,
     /// A whole training step (the default)
     #[arg(long, conflicts_with = "infer")]
     train: bool,
@@ -38,9 +37,11 @@ pub(super) struct Bench {
     /// Where weights and inputs come from
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// One setting, as in width=16; may be repeated
+    /// One setting of a system, as in width=16; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    #[command(flatten)]
+    tuning: Tuning,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -59,14 +60,7 @@ struct Measured {
 
 impl Bench {
     pub(super) fn run(self) -> Result<Outcome> {
-        let System::Ife = self.system;
-        let mut config = Preset::Paper
-            .config()
-            .with(&format!("model.size={}", self.size))?;
-        for setting in &self.settings {
-            config = config.with(setting)?;
-        }
-        let measured = self.measure(&config)?;
+        let measured = self.measure()?;
         if self.json {
             show::json(&measured)?;
             return Ok(Outcome::Done);
@@ -88,19 +82,15 @@ impl Bench {
         Ok(Outcome::Done)
     }
 
-    fn measure(&self, config: &Config) -> Result<Measured> {
+    fn measure(&self) -> Result<Measured> {
         let batch = self.batch as usize;
+        let pass = Pass::new(!self.infer);
+        let configured = self.network.configured(self.size, &self.settings, None)?;
+        let configured = configured.tuned(self.tuning.clone(), pass)?;
         let mut runner = self.compute.runner()?;
-        let record = || -> Result<Graph> {
-            if self.infer {
-                inference(&config.model, batch)
-            } else {
-                training_step(config, batch)
-            }
-        };
-        let graph = runner.prepare("bench", batch, record)?;
+        let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;
         runner.set_weights(&graph, &Weights::initial(&graph, self.seed)?)?;
-        let inputs = self.inputs(config, batch)?;
+        let inputs = configured.inputs(pass, batch, self.seed)?;
         let named: Vec<(&str, &Array)> =
             inputs.iter().map(|(name, array)| (*name, array)).collect();
         runner.run("bench", batch, &named)?;
@@ -119,27 +109,6 @@ impl Bench {
             peak_bytes: runner.peak_bytes(),
             device: runner.description(),
         })
-    }
-
-    /// Random images and labels.
-    fn inputs(&self, config: &Config, batch: usize) -> Result<Vec<(&'static str, Array)>> {
-        let size = config.model.size;
-        let mut stream = Stream::new(self.seed, "bench", 0, 0);
-        let pixels: Vec<f32> = (0..batch * 3 * size * size)
-            .map(|_| stream.range(-1.0, 1.0) as f32)
-            .collect();
-        let mut inputs = vec![("x", Array::new([batch, 3, size, size], pixels)?)];
-        if !self.infer {
-            let mut labels = |classes| {
-                (0..batch)
-                    .map(|_| stream.below(classes) as u32)
-                    .collect::<Vec<_>>()
-            };
-            inputs.push(("heavy", Array::new([batch], labels(HEAVY_CLASSES))?));
-            inputs.push(("light", Array::new([batch], labels(LIGHT_CLASSES))?));
-            inputs.push(("learning_rate", Array::scalar(config.train.learning_rate)));
-        }
-        Ok(inputs)
     }
 }
 

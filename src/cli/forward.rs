@@ -1,29 +1,35 @@
 //! `axenic forward`: a model on given numbers, for comparing with other implementations.
 
-use super::compute::Compute;
-use super::{Outcome, System, show};
-use crate::array::{Array, Element};
+mod bare;
+mod ife;
+
+use super::compute::{Compute, seeds};
+use super::network::{Configured, Network};
+use super::{Outcome, fitting, show};
+use crate::array::{Array, Element, Numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, LeafKind};
-use crate::nn::BatchNormMode;
-use crate::systems::ife::config::{Config, Preset};
-use crate::systems::ife::graphs::{self, ForwardRequest};
-use crate::systems::ife::model::{HEAVY_CLASSES, LIGHT_CLASSES};
+use crate::train::fit::{Fate, Request};
 use crate::train::{Files, Runner, Weights};
 use std::path::PathBuf;
 
-/// Runs a system on the numbers of a file and writes the results to another.
+/// Runs a model or a system on the numbers of a file and writes the results to another.
 ///
-/// X holds `x` (N,3,H,W), normalised, and for the loss the labels `heavy` and `light` (N). Y receives the logits, the
-/// attention maps, the terms of the loss; with --train the updated running statistics as `state.<name>`; with
-/// --gradients `grad.x` and `grad.<parameter>` of the total loss.
+/// X holds the images `x` (N,C,H,W), normalised. Y receives a model's result `y` (or `y.0`, `y.1`, … where there are
+/// several), with --taps the values of its parts under their paths, with --train the updated running statistics as
+/// `state.<name>`. With --gradients X also holds the cotangent `dy` (or `dy.0`, …; one that is left out counts as zero),
+/// and Y receives `grad.x` and `grad.<parameter>`. The number of classes follows from the weights.
 ///
-/// Example: axenic forward ife --weights W.safetensors --input X.safetensors --output Y.safetensors --train --gradients
+/// Of the system `ife`, Y receives the logits, the attention maps, and with the labels `heavy` and `light` (N) in X the
+/// terms of the loss; the gradients are those of the total loss.
+///
+/// Example: axenic forward resnet18 --weights W.safetensors --input X.safetensors --output Y.safetensors --train --gradients
 #[derive(clap::Args)]
 pub(super) struct Forward {
-    /// The system
-    system: System,
-    /// The weights (safetensors)
+    /// The model or system
+    #[arg(value_name = "MODEL|SYSTEM", value_parser = Network::named)]
+    network: Network,
+    /// The weights (.safetensors, .pth), of any nesting
     #[arg(long)]
     weights: PathBuf,
     /// The numbers that go in (safetensors)
@@ -35,63 +41,51 @@ pub(super) struct Forward {
     /// Batch statistics, and their running update
     #[arg(long)]
     train: bool,
-    /// Gradients of the total loss
+    /// Gradients too
     #[arg(long)]
     gradients: bool,
-    /// One setting, as in variant=released or share=2; may be repeated
+    /// Also the values of these parts, by their paths, as in layer1.0,layer4
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    taps: Vec<String>,
+    /// Dropout and stochastic depth, with chance from this seed; without it nothing is dropped
+    #[arg(long, value_name = "N", value_parser = seeds())]
+    dropout_seed: Option<u64>,
+    /// One setting of a system, as in variant=released or share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
     compute: Compute,
 }
 
+/// What is to be run.
+struct Asked {
+    graph: Graph,
+    inputs: Vec<(String, Array)>,
+}
+
 impl Forward {
     pub(super) fn run(self) -> Result<Outcome> {
-        let System::Ife = self.system;
         let given = Weights::load(&self.input)?;
-        let within_input = |e: Error| e.within(self.input.display());
-        let x = given.tensor("x", Element::Real).map_err(within_input)?;
-        let labels = labels(&given, x).map_err(within_input)?;
-        if self.gradients && labels.is_none() {
-            let advice = "the gradients are those of the total loss, which needs them";
-            return Err(Error::input(format!(
-                "{}: the labels `heavy` and `light` are missing; {advice}",
-                self.input.display()
-            )));
-        }
-        let weights = Weights::load(&self.weights)?;
-        let config = self
-            .config(&weights)
-            .map_err(|e| e.within(self.weights.display()))?;
-        let request = ForwardRequest {
-            mode: if self.train {
-                BatchNormMode::Batch
-            } else {
-                BatchNormMode::Running
-            },
-            with_loss: labels.is_some(),
-            with_gradients: self.gradients,
+        let x = images(&given).map_err(|e| e.within(self.input.display()))?;
+        let mut configured = self.network.configured(None, &self.settings, None)?;
+        let weights = self.load(&mut configured, x)?;
+        let Asked { graph, inputs } = match configured {
+            Configured::Ife(config) => ife::ask(&self, &config, &given, x)?,
+            Configured::Model { model, .. } => bare::ask(&self, model.as_ref(), &given, x)?,
         };
         let mut runner = self.compute.runner()?;
-        let graph = runner.prepare("forward", 0, || {
-            graphs::forward(&config, x.shape(), request)
-        })?;
+        let graph = runner.prepare("forward", 0, || Ok(graph))?;
         runner
             .set_weights(&graph, &weights)
             .map_err(|e| e.within(self.weights.display()))?;
-        let mut inputs = vec![("x", x)];
-        if let Some([heavy, light]) = &labels {
-            inputs.extend([("heavy", heavy), ("light", light)]);
-        }
-        let results = runner.run("forward", 0, &inputs)?;
-        let mut found = results.into_inner();
+        let named: Vec<(&str, &Array)> = inputs
+            .iter()
+            .map(|(name, array)| (name.as_str(), array))
+            .collect();
+        let mut found = runner.run("forward", 0, &named)?.into_inner();
         if self.train {
             found.extend(states(&graph, &mut runner)?);
         }
-        let single = |(name, array): (String, Array)| {
-            let array = Array::new(array.shape(), array.to_f32().into_owned())?;
-            Ok((name, array))
-        };
         let results = Weights {
             tensors: found.into_iter().map(single).collect::<Result<_>>()?,
             ..Weights::default()
@@ -105,54 +99,46 @@ impl Forward {
         Ok(Outcome::Done)
     }
 
-    /// The paper's configuration with the network's width taken from the weights, and the settings given.
-    fn config(&self, weights: &Weights) -> Result<Config> {
-        let mut config = Preset::Paper.config();
-        // If one is missing, the other tells; that it is missing is said with whatever else does not fit.
-        let stem = ["encoder.conv1.weight", "encoder.bn1.weight"];
-        let stem = stem.iter().find_map(|name| weights.tensors.get(*name));
-        if let Some(width) = stem.and_then(|tensor| tensor.shape().first().copied()) {
-            config = config.with(&format!("model.width={width}"))?;
+    /// The weights of the file, a table of positions and a first convolution made for these images; that it was is said.
+    fn load(&self, configured: &mut Configured, x: &Array) -> Result<Weights> {
+        let [_, channels, height, width] = x.shape()[..] else {
+            return Err(Error::input("images are (N, C, H, W)"));
+        };
+        let request = Request {
+            channels: Some(channels),
+            image_size: Some([height, width]),
+            ..Request::default()
+        };
+        let fitted = fitting::load(&self.weights, configured, &request)?;
+        let lines = fitted.account.lines.iter();
+        for line in lines.filter(|line| matches!(line.fate, Fate::Adapted(_))) {
+            show::note(&format!("{}: {}", line.name, line.fate.how()));
         }
-        for setting in &self.settings {
-            config = config.with(setting)?;
-        }
-        Ok(config)
+        Ok(fitted.weights)
     }
 }
 
-/// The labels [heavy, light], if the file has them, checked against the images and the classes.
-fn labels(given: &Weights, x: &Array) -> Result<Option<[Array; 2]>> {
+/// The images (N, C, H, W).
+fn images(given: &Weights) -> Result<&Array> {
+    let x = given.tensor("x", Element::Real)?;
     let shape = x.shape();
-    if shape.len() != 4 || shape[1] != 3 || shape.elements() == 0 {
-        return Err(Error::input(format!(
-            "x has shape {shape}; images are (N, 3, H, W)"
-        )));
+    if shape.len() == 4 && shape.elements() > 0 {
+        return Ok(x);
     }
-    if !given.tensors.contains_key("heavy") && !given.tensors.contains_key("light") {
-        return Ok(None);
-    }
-    let label = |name: &str, classes: usize| -> Result<Array> {
-        let array = given.tensor(name, Element::Index)?;
-        let values = array.as_u32().unwrap_or_default();
-        if array.shape()[..] != shape[..1] {
-            return Err(Error::input(format!(
-                "{name} has shape {} for {} images",
-                array.shape(),
-                shape[0]
-            )));
-        }
-        match values.iter().find(|&&value| value as usize >= classes) {
-            Some(value) => Err(Error::input(format!(
-                "{name} holds the label {value}; there are {classes} classes, from 0"
-            ))),
-            None => Ok(array.clone()),
+    Err(Error::input(format!(
+        "x has shape {shape}; images are (N, C, H, W)"
+    )))
+}
+
+/// The same in f32, unless it holds indices.
+fn single((name, array): (String, Array)) -> Result<(String, Array)> {
+    let array = match array.numbers() {
+        Numbers::U32(_) => array,
+        Numbers::F32(_) | Numbers::F64(_) => {
+            Array::new(array.shape(), array.to_f32().into_owned())?
         }
     };
-    Ok(Some([
-        label("heavy", HEAVY_CLASSES)?,
-        label("light", LIGHT_CLASSES)?,
-    ]))
+    Ok((name, array))
 }
 
 /// The running statistics after the run, as `state.<name>`.

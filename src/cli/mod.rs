@@ -4,12 +4,17 @@ mod audit;
 mod bench;
 mod check;
 mod compute;
+mod convert;
 mod demo;
 mod devices;
 mod evaluate;
 mod explain;
+mod fitting;
 mod forward;
 mod init;
+mod inspect;
+mod inspect_file;
+mod network;
 mod op;
 mod ops;
 mod plan;
@@ -70,8 +75,12 @@ enum Command {
     Explain(explain::Explain),
     /// Prints a graph's totals and memory plan, before anything runs
     Plan(plan::Plan),
+    /// Lists the layers of a network with shapes, parameters and FLOPs
+    Inspect(inspect::Inspect),
     /// Runs a model on given numbers
     Forward(forward::Forward),
+    /// Makes a safetensors file of a weight file of any origin
+    Convert(convert::Convert),
     /// Lists the operations
     Ops(ops::Ops),
     /// Runs one operation on given numbers
@@ -124,7 +133,9 @@ impl Command {
             Command::Predict(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Inspect(command) => command.run(),
             Command::Forward(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Ops(command) => command.run(),
             Command::Op(command) => command.run(),
             Command::Audit(command) => command.run(),

@@ -1,38 +1,40 @@
 //! `axenic plan`: the totals and the memory of a graph, before anything runs.
 
 use super::compute::Compute;
-use super::{Outcome, System, show};
+use super::network::{Network, Pass, Tuning};
+use super::{Outcome, show};
 use crate::array::{Element, Spec};
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::plan::{Place, Plan as MemoryPlan, Step};
-use crate::systems::ife::config::Preset;
-use crate::systems::ife::graphs::{inference, training_step};
 use serde::Serialize;
 use std::sync::Arc;
 
 /// Prints a graph's totals and memory plan.
 ///
-/// Example: axenic plan ife --batch 64 --size 224 --train
+/// Example: axenic plan resnet50 --batch 64 --size 224 --train
 #[derive(clap::Args)]
 pub(super) struct Plan {
-    /// The system
-    system: System,
+    /// The system or model
+    #[arg(value_name = "SYSTEM|MODEL", value_parser = Network::named)]
+    network: Network,
     /// Images in a batch
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     batch: u64,
-    /// Height and width of the images
-    #[arg(long, default_value_t = 224)]
-    size: usize,
+    /// Height and width of the images; the network's own if left out
+    #[arg(long)]
+    size: Option<usize>,
     /// The whole training step instead of an inference
     #[arg(long)]
     train: bool,
-    /// One setting, as in share=2; may be repeated
+    /// One setting of a system, as in share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Every step, not only the totals
     #[arg(long)]
     steps: bool,
+    #[command(flatten)]
+    tuning: Tuning,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -82,19 +84,10 @@ struct Output {
 
 impl Plan {
     pub(super) fn run(self) -> Result<Outcome> {
-        let System::Ife = self.system;
-        let mut config = Preset::Paper
-            .config()
-            .with(&format!("model.size={}", self.size))?;
-        for setting in &self.settings {
-            config = config.with(setting)?;
-        }
-        let batch = self.batch as usize;
-        let graph = if self.train {
-            training_step(&config, batch)?
-        } else {
-            inference(&config.model, batch)?
-        };
+        let pass = Pass::new(self.train);
+        let configured = self.network.configured(self.size, &self.settings, None)?;
+        let configured = configured.tuned(self.tuning, pass)?;
+        let graph = configured.graph(pass, self.batch as usize)?;
         let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;

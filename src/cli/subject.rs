@@ -1,32 +1,30 @@
-//! What `audit` and `trace` look at: a graph with its parameters and inputs, of a system or of a trained run.
+//! What `audit` and `trace` look at: a graph with its parameters and inputs, of a system, a model, or a trained run.
 
-use super::System;
+use super::network::{Configured, Network, Pass, names};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::systems::ife::config::{Config, Preset};
-use crate::systems::ife::graphs::{inference, training_step};
-use crate::systems::ife::images::{NORMALISATION, picture, stack};
 use crate::systems::ife::run::{RunFolder, Standing};
-use crate::systems::ife::synth;
 use crate::train::Weights;
-use clap::ValueEnum as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How large the subject is.
+/// How large the subject is, and what it starts from.
 #[derive(clap::Args)]
 pub(super) struct Extent {
     /// Images in a batch
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(super) batch: u64,
-    /// Height and width of the images; a run's own if left out, else 64
+    /// Height and width of the images; a run's or a model's own if left out, 64 for a system
     #[arg(long)]
     pub(super) size: Option<usize>,
-    /// Seed of the images and, for a system, of its parameters
+    /// Seed of the images and, where there are no weights, of the parameters
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-    /// One setting, as in share=2; may be repeated
+    /// The weights of a model or system (safetensors), instead of fresh ones
+    #[arg(long)]
+    pub(super) weights: Option<PathBuf>,
+    /// One setting of a system, as in share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) settings: Vec<String>,
 }
@@ -41,49 +39,44 @@ pub(super) struct Subject {
     pub(super) inputs: Vec<(&'static str, Array)>,
 }
 
+/// Whose computation it is.
+struct Target {
+    configured: Configured,
+    /// A trained run.
+    folder: Option<RunFolder>,
+    /// The weights given.
+    weights: Option<Weights>,
+}
+
 impl Subject {
-    /// A whole training step of a system with fresh parameters, or of a run with those of its last checkpoint, on
-    /// synthetic images.
-    pub(super) fn training_step(target: &str, extent: &Extent) -> Result<Self> {
-        let (config, folder) = configuration(target, extent)?;
-        let batch = extent.batch as usize;
-        let graph = Arc::new(training_step(&config, batch)?);
-        let weights = match &folder {
-            Some(folder) => last_weights(folder)?,
-            None => Weights::initial(&graph, extent.seed)?,
+    /// A pass of a system or model with the weights given, else with fresh parameters, or of a run with its own: those of
+    /// its best epoch for an inference, those of its last checkpoint for a training step. On one image, or on made-up ones.
+    pub(super) fn open(
+        target: &str,
+        extent: &Extent,
+        pass: Pass,
+        image: Option<&Path>,
+    ) -> Result<Self> {
+        let batch = if image.is_some() {
+            1
+        } else {
+            extent.batch as usize
         };
-        weights.check(&graph)?;
-        let inputs = synth::step_inputs(&config, batch, extent.seed)?;
+        let target = Target::open(target, extent)?;
+        let inputs = match image {
+            Some(path) => vec![("x", target.configured.picture(path)?)],
+            None => target.configured.inputs(pass, batch, extent.seed)?,
+        };
+        let graph = Arc::new(target.configured.graph(pass, batch)?);
+        let weights = target.weights(&graph, pass, extent)?;
+        weights.check(&graph).map_err(|e| match &extent.weights {
+            Some(path) => e.within(path.display()),
+            None => e,
+        })?;
         Ok(Self {
             graph,
             weights,
             inputs,
-        })
-    }
-
-    /// An inference of a system with fresh parameters, or of a run with those of its best epoch, on one image or on
-    /// synthetic ones.
-    pub(super) fn inference(target: &str, extent: &Extent, image: Option<&Path>) -> Result<Self> {
-        let (config, folder) = configuration(target, extent)?;
-        let (size, batch) = (config.model.size, extent.batch as usize);
-        let x = match image {
-            Some(path) => stack(&[&picture(path, size)?.normalised(&NORMALISATION)], size, 1)?,
-            None => {
-                synth::step_inputs(&config, batch, extent.seed)?
-                    .swap_remove(0)
-                    .1
-            }
-        };
-        let graph = Arc::new(inference(&config.model, x.shape()[0])?);
-        let weights = match &folder {
-            Some(folder) => folder.load_best()?,
-            None => Weights::initial(&graph, extent.seed)?,
-        };
-        weights.check(&graph)?;
-        Ok(Self {
-            graph,
-            weights,
-            inputs: vec![("x", x)],
         })
     }
 
@@ -122,26 +115,63 @@ fn last_weights(folder: &RunFolder) -> Result<Weights> {
     }
 }
 
-/// The configuration of a system (`ife`) or of a run folder.
-fn configuration(target: &str, extent: &Extent) -> Result<(Config, Option<RunFolder>)> {
-    let path = PathBuf::from(target);
-    let (mut config, folder) = match System::from_str(target, true) {
-        Ok(System::Ife) => (Preset::Paper.config().with("model.size=64")?, None),
-        Err(_) if path.exists() => {
-            let folder = RunFolder::open(&path)?;
-            (folder.config()?, Some(folder))
+impl Target {
+    /// A system or model by its name, or a run folder.
+    fn open(target: &str, extent: &Extent) -> Result<Self> {
+        let path = Path::new(target);
+        if let Ok(network) = Network::named(target) {
+            let own = match network {
+                Network::System(_) => Some(64),
+                Network::Model(_) => None,
+            };
+            let weights = extent.weights.as_deref().map(Weights::load).transpose()?;
+            let size = extent.size.or(own);
+            return Ok(Self {
+                configured: network.configured(size, &extent.settings, weights.as_ref())?,
+                folder: None,
+                weights,
+            });
         }
-        Err(_) => {
+        if !path.exists() {
             return Err(Error::input(format!(
-                "{target:?} is neither a system (ife) nor a run folder"
+                "{target:?} is neither a system, nor a model, nor a run folder; {}",
+                names()
             )));
         }
-    };
-    if let Some(size) = extent.size {
-        config = config.with(&format!("model.size={size}"))?;
+        if extent.weights.is_some() {
+            return Err(Error::input(format!(
+                "{target} is a run folder, which has its own weights; leave --weights away"
+            )));
+        }
+        let folder = RunFolder::open(path)?;
+        let mut config = folder.config()?;
+        if let Some(size) = extent.size {
+            config = config.with(&format!("model.size={size}"))?;
+        }
+        for setting in &extent.settings {
+            config = config.with(setting)?;
+        }
+        Ok(Self {
+            configured: Configured::Ife(config),
+            folder: Some(folder),
+            weights: None,
+        })
     }
-    for setting in &extent.settings {
-        config = config.with(setting)?;
+
+    /// The parameters and states that its graph starts from.
+    fn weights(self, graph: &Graph, pass: Pass, extent: &Extent) -> Result<Weights> {
+        match (self.folder, pass) {
+            (Some(folder), Pass::Inference) => return folder.load_best(),
+            (Some(folder), Pass::TrainingStep) => return last_weights(&folder),
+            (None, _) => {}
+        }
+        let mut fresh = Weights::initial(graph, extent.seed)?;
+        if let Some(given) = self.weights {
+            let model = fresh.without_optimizer();
+            let is_optimizer = |name: &String, _: &mut Array| !model.tensors.contains_key(name);
+            fresh.tensors.retain(is_optimizer);
+            fresh.tensors.extend(given.tensors);
+        }
+        Ok(fresh)
     }
-    Ok((config, folder))
 }

@@ -1,6 +1,7 @@
 //! `axenic trace`: the operations as they run.
 
 use super::compute::Compute;
+use super::network::Pass;
 use super::subject::{Extent, Subject};
 use super::{Outcome, show};
 use crate::error::Result;
@@ -12,12 +13,14 @@ use std::path::{Path, PathBuf};
 /// Runs a computation node by node and prints its ledger: shapes, min/mean/max, time, FLOPs, bytes, how near each comes
 /// to what the device can do at most, and the digests of the shaders that ran.
 ///
-/// A system (`ife`) is traced with fresh parameters on synthetic images, a run folder with those it has learnt.
+/// A system (`ife`) is traced with fresh parameters on synthetic images, a model (`resnet18`) with fresh ones or
+/// --weights on noise, a run folder with those it has learnt. Or any of them on an --image.
 ///
 /// Example: axenic trace ife --train --html ledger.html --chrome trace.json
 #[derive(clap::Args)]
 pub(super) struct Trace {
-    /// A system (`ife`) or a run folder
+    /// A system (`ife`), a model (`resnet18`), or a run folder
+    #[arg(value_name = "SYSTEM|MODEL|RUN")]
     target: String,
     /// The image to read, instead of synthetic ones
     #[arg(long, conflicts_with_all = ["train", "batch"])]
@@ -45,11 +48,8 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn run(self) -> Result<Outcome> {
-        let subject = if self.train {
-            Subject::training_step(&self.target, &self.extent)?
-        } else {
-            Subject::inference(&self.target, &self.extent, self.image.as_deref())?
-        };
+        let pass = Pass::new(self.train);
+        let subject = Subject::open(&self.target, &self.extent, pass, self.image.as_deref())?;
         let mut executor = self.compute.executor()?;
         let ledger = Ledger::measure(
             &subject.graph,

@@ -8,8 +8,10 @@ mod init;
 mod launch;
 mod op;
 mod print;
+mod recompute;
 mod recorder;
 mod simplify;
+mod taps;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
@@ -19,6 +21,7 @@ pub use op::{
     AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
     expect_index, expect_inputs, expect_reals,
 };
+pub use recompute::Recompute;
 pub use recorder::{Inside, Recorder, Scope, Tensor};
 
 use crate::array::{Array, Spec};
@@ -89,6 +92,9 @@ pub struct Node {
     pub path: Arc<str>,
     /// The line of the model that asked for it.
     pub place: &'static Location<'static>,
+    /// The recomputation of a block ([`Recompute`]) that it belongs to: a copy of one of the block's nodes, or a part of
+    /// the gradient that reads such copies.
+    pub recomputation: Option<u32>,
 }
 
 impl Node {
@@ -129,6 +135,7 @@ pub struct Graph {
     outputs: Vec<(String, ValueId)>,
     assigns: Vec<(ValueId, ValueId)>,
     travelling: Vec<(String, Spec)>,
+    taps: Vec<(String, ValueId)>,
 }
 
 impl Graph {

@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 impl fmt::Display for Graph {
-    /// `%7 [2, 64, 16, 16] = relu(%6)  @ layer1.0  src/models/resnet.rs:40`
+    /// `%7 [2, 64, 16, 16] = relu(%6)  @ layer1.0  src/models/resnet.rs:40`; what belongs to a recomputation says so
+    /// behind the attributes: `recomputation=3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, node) in self.nodes().iter().enumerate() {
             write!(f, "{}", line(i, node))?;
@@ -86,10 +87,12 @@ fn line(i: usize, node: &Node) -> String {
         Source::Op(op) => op.attributes().to_string(),
     };
     let space = if details.is_empty() { "" } else { " " };
+    let again = node.recomputation.map(|n| format!(" recomputation={n}"));
     format!(
-        "%{i} {} = {}({}){space}{details}",
+        "%{i} {} = {}({}){space}{details}{}",
         outputs.join(", "),
         node.name(),
-        inputs.join(", ")
+        inputs.join(", "),
+        again.unwrap_or_default()
     )
 }

@@ -1,6 +1,7 @@
 //! Recording: handles to values, scopes that name parameters, and the source place of every node.
 
-use super::op::{AnyOp, Call, Op};
+use super::op::{AnyOp, Op};
+use super::recompute::Block;
 use super::{Graph, Init, Leaf, LeafKind, Node, Source, ValueId};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
@@ -12,17 +13,28 @@ use std::sync::Arc;
 
 /// Takes down a computation. Made by [`Graph::record`].
 pub struct Recorder {
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
 }
 
-struct State {
-    graph: Graph,
+pub(super) struct State {
+    pub(super) graph: Graph,
     /// Lasting leaves by name, with the value that a reader sees now: the leaf, or what was last assigned to it.
     lasting: HashMap<String, (ValueId, ValueId)>,
-    /// What scopes gave, by path, in order of recording.
-    taps: Vec<(String, ValueId)>,
-    path: Arc<str>,
-    place: Option<&'static Location<'static>>,
+    /// Those that have been left, in order of recording.
+    pub(super) blocks: Vec<Block>,
+    /// How many recomputations there have been.
+    pub(super) recomputations: u32,
+    pub(super) here: Here,
+}
+
+/// What recorded nodes carry.
+#[derive(Clone)]
+pub(super) struct Here {
+    pub(super) path: Arc<str>,
+    pub(super) place: Option<&'static Location<'static>>,
+    pub(super) recomputation: Option<u32>,
+    /// Whether this is inside a block.
+    pub(super) in_block: bool,
 }
 
 /// A handle to a value of the graph being recorded. Small and `Copy`; it cannot outlive the recording.
@@ -72,14 +84,20 @@ impl Recorder {
             outputs: Vec::new(),
             assigns: Vec::new(),
             travelling: Vec::new(),
+            taps: Vec::new(),
         };
         Self {
             state: RefCell::new(State {
                 graph,
                 lasting: HashMap::new(),
-                taps: Vec::new(),
-                path: "".into(),
-                place: None,
+                blocks: Vec::new(),
+                recomputations: 0,
+                here: Here {
+                    path: "".into(),
+                    place: None,
+                    recomputation: None,
+                    in_block: false,
+                },
             }),
         }
     }
@@ -117,7 +135,7 @@ impl Recorder {
         inputs: &[Tensor<'g>],
     ) -> Result<Vec<Tensor<'g>>> {
         let caller = Location::caller();
-        let place = self.state.borrow().place.unwrap_or(caller);
+        let place = self.state.borrow().here.place.unwrap_or(caller);
         let specs: Vec<Spec> = inputs.iter().map(Tensor::spec).collect();
         if inputs
             .iter()
@@ -163,15 +181,16 @@ impl Recorder {
             source,
             inputs,
             outputs,
-            path: state.path.clone(),
+            path: state.here.path.clone(),
             place,
+            recomputation: state.here.recomputation,
         });
         tensors
     }
 
     #[track_caller]
     fn leaf(&self, name: &str, kind: LeafKind, spec: Spec) -> Tensor<'_> {
-        let place = self.state.borrow().place.unwrap_or(Location::caller());
+        let place = self.state.borrow().here.place.unwrap_or(Location::caller());
         let leaf = Leaf {
             name: name.to_string(),
             kind,
@@ -237,15 +256,21 @@ impl Recorder {
     /// # Errors
     /// There is none of this name.
     pub fn newest(&self, name: &str) -> Result<Tensor<'_>> {
-        let state = self.state.borrow();
-        let &(_, value) = state.lasting.get(name).ok_or_else(|| {
+        let newest = self.state.borrow().lasting.get(name).map(|entry| entry.1);
+        let value = newest.ok_or_else(|| {
             Error::shape(format!("no parameter or state {name:?} has been declared"))
         })?;
-        Ok(Tensor {
+        Ok(self.tensor(value))
+    }
+
+    /// A handle to a recorded value.
+    pub(super) fn tensor(&self, value: ValueId) -> Tensor<'_> {
+        let spec = self.state.borrow().graph.spec(value);
+        Tensor {
             recorder: self,
             value,
-            spec: state.graph.spec(value),
-        })
+            spec,
+        }
     }
 
     /// Gives a parameter or state its value for the next run (and for readers recorded from here on).
@@ -274,16 +299,7 @@ impl Recorder {
             .leaves()
             .filter(|(_, leaf, _)| matches!(leaf.kind, LeafKind::Parameter(_)));
         parameters
-            .map(|(value, leaf, spec)| {
-                (
-                    leaf.name.clone(),
-                    Tensor {
-                        recorder: self,
-                        value,
-                        spec,
-                    },
-                )
-            })
+            .map(|(value, leaf, _)| (leaf.name.clone(), self.tensor(value)))
             .collect()
     }
 
@@ -304,77 +320,21 @@ impl Recorder {
 
     /// What scopes gave so far ([`Scope::tap`]), by path, in the order of recording.
     pub fn taps(&self) -> Vec<(String, Tensor<'_>)> {
-        let state = self.state.borrow();
-        let tensor = |value| Tensor {
-            recorder: self,
-            value,
-            spec: state.graph.spec(value),
-        };
-        let taps = state.taps.iter();
-        taps.map(|(path, value)| (path.clone(), tensor(*value)))
+        let taps = &self.state.borrow().graph.taps;
+        taps.iter()
+            .map(|(path, value)| (path.clone(), self.tensor(*value)))
             .collect()
     }
 
-    /// How many values a recorded node gives.
-    pub(crate) fn output_count(&self, node: usize) -> usize {
-        self.state.borrow().graph.nodes[node].outputs.len()
-    }
-
-    /// The inputs of a recorded node.
-    pub(crate) fn node_inputs(&self, node: usize) -> Vec<ValueId> {
-        self.state.borrow().graph.nodes[node].inputs.clone()
-    }
-
-    /// Applies the gradient rule of a recorded node. What it records gets the node's own path and place. `None` for leaves.
-    pub(crate) fn vjp<'g>(
-        &'g self,
-        node: usize,
-        output_grads: &[Option<Tensor<'g>>],
-    ) -> Result<Option<Vec<Option<Tensor<'g>>>>> {
-        let recorded = self.state.borrow().graph.nodes[node].clone();
-        let Source::Op(op) = &recorded.source else {
-            return Ok(None);
-        };
-        let tensor = |value: ValueId| Tensor {
-            recorder: self,
-            value,
-            spec: self.state.borrow().graph.spec(value),
-        };
-        let outputs = (0..recorded.outputs.len())
-            .map(|output| tensor(ValueId { node, output }))
-            .collect();
-        let call = Call {
-            inputs: recorded.inputs.iter().copied().map(tensor).collect(),
-            outputs,
-        };
-        let _inside = self.enter_node(node);
-        let place = format!(
-            "gradient of {} recorded at {}:{}",
-            op.name(),
-            recorded.place.file(),
-            recorded.place.line()
-        );
-        op.vjp(&call, output_grads)
-            .map(Some)
-            .map_err(|e| e.at(place))
-    }
-
-    /// Puts what is recorded from here on where a node stands.
-    pub(crate) fn enter_node(&self, node: usize) -> Inside<'_> {
-        let (path, place) = {
-            let node = &self.state.borrow().graph.nodes[node];
-            (node.path.clone(), node.place)
-        };
-        self.enter(path, Some(place))
-    }
-
-    fn enter(&self, path: Arc<str>, place: Option<&'static Location<'static>>) -> Inside<'_> {
+    /// What recorded nodes carry from here on, until what is given is dropped.
+    pub(super) fn enter(&self, here: impl FnOnce(&mut Here)) -> Inside<'_> {
         let state = &mut *self.state.borrow_mut();
-        let outer = (std::mem::replace(&mut state.path, path), state.place);
-        state.place = place.or(state.place);
+        let outer = state.here.clone();
+        here(&mut state.here);
         Inside {
             recorder: self,
             outer,
+            block: None,
         }
     }
 }
@@ -383,13 +343,19 @@ impl Recorder {
 #[must_use = "nodes carry the scope's path only while this value lives"]
 pub struct Inside<'g> {
     recorder: &'g Recorder,
-    outer: (Arc<str>, Option<&'static Location<'static>>),
+    outer: Here,
+    /// The block that ends with it, empty as yet.
+    pub(super) block: Option<Block>,
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let state = &mut *self.recorder.state.borrow_mut();
-        (state.path, state.place) = (self.outer.0.clone(), self.outer.1);
+        state.here = self.outer.clone();
+        if let Some(mut block) = self.block.take() {
+            block.nodes.end = state.graph.nodes.len();
+            state.blocks.push(block);
+        }
     }
 }
 
@@ -432,18 +398,22 @@ impl<'g> Scope<'g> {
 
     /// Puts what is recorded from here on under this path.
     pub fn enter(&self) -> Inside<'g> {
-        self.recorder.enter(self.path.as_str().into(), None)
+        self.recorder
+            .enter(|here| here.path = self.path.as_str().into())
     }
 
     /// Like [`enter`](Self::enter), for a layer function: what it records is placed where the model called the layer.
     pub fn enter_layer(&self, caller: &'static Location<'static>) -> Inside<'g> {
-        self.recorder.enter(self.path.as_str().into(), Some(caller))
+        self.recorder.enter(|here| {
+            here.path = self.path.as_str().into();
+            here.place = Some(caller);
+        })
     }
 
     /// Says that `tensor` is what this scope gives, so that it can be found by the scope's path, and gives it. A part
     /// that is used twice keeps what it gave last.
     pub fn tap(&self, tensor: Tensor<'g>) -> Tensor<'g> {
-        let taps = &mut self.recorder.state.borrow_mut().taps;
+        let taps = &mut self.recorder.state.borrow_mut().graph.taps;
         match taps.iter_mut().find(|(path, _)| *path == self.path) {
             Some((_, value)) => *value = tensor.value,
             None => taps.push((self.path.clone(), tensor.value)),

@@ -1,7 +1,8 @@
 //! The only rewriting there is: equal nodes are merged, and nodes that nothing needs are removed.
 //!
-//! Two nodes are equal if they apply the same operation with the same attributes to the same values. (An operation that
-//! draws random numbers has its stream among its attributes, so that two samples never merge.)
+//! Two nodes are equal if they apply the same operation with the same attributes to the same values, in the same
+//! recomputation or both in none. (An operation that draws random numbers has its stream among its attributes, so that two
+//! samples never merge.)
 
 use super::{Graph, LeafKind, Node, Source, ValueId};
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ pub(super) fn simplify(graph: Graph) -> Graph {
 }
 
 fn merge_equal(mut graph: Graph) -> Graph {
-    let mut seen: HashMap<(&'static str, String, Vec<ValueId>), usize> = HashMap::new();
+    type Identity = (&'static str, String, Vec<ValueId>, Option<u32>);
+    let mut seen: HashMap<Identity, usize> = HashMap::new();
     let mut same_as: Vec<usize> = (0..graph.nodes.len()).collect();
     for i in 0..graph.nodes.len() {
         for input in &mut graph.nodes[i].inputs {
@@ -22,8 +24,9 @@ fn merge_equal(mut graph: Graph) -> Graph {
         }
         let node = &graph.nodes[i];
         if let Source::Op(op) = &node.source {
+            let (attributes, inputs) = (op.attributes().to_string(), node.inputs.clone());
             same_as[i] = *seen
-                .entry((op.name(), op.attributes().to_string(), node.inputs.clone()))
+                .entry((op.name(), attributes, inputs, node.recomputation))
                 .or_insert(i);
         }
     }
@@ -53,7 +56,9 @@ fn remove_unneeded(graph: Graph) -> Graph {
         outputs,
         assigns,
         travelling,
+        mut taps,
     } = graph;
+    taps.retain(|(_, value)| needed[value.node]);
     for (i, mut node) in nodes.into_iter().enumerate().filter(|(i, _)| needed[*i]) {
         new_position[i] = kept.len();
         node.inputs
@@ -66,18 +71,17 @@ fn remove_unneeded(graph: Graph) -> Graph {
         outputs,
         assigns,
         travelling,
+        taps,
     };
     redirect(&mut graph, &new_position);
     graph.nodes = kept;
     graph
 }
 
-/// Points the results and assignments at the nodes' new positions.
+/// Points the results, assignments and taps at the nodes' new positions.
 fn redirect(graph: &mut Graph, position: &[usize]) {
-    graph
-        .outputs
-        .iter_mut()
-        .for_each(|(_, value)| value.node = position[value.node]);
+    let named = graph.outputs.iter_mut().chain(&mut graph.taps);
+    named.for_each(|(_, value)| value.node = position[value.node]);
     for (leaf, value) in &mut graph.assigns {
         leaf.node = position[leaf.node];
         value.node = position[value.node];

@@ -15,12 +15,18 @@
 //! # axenic::Result::Ok(())
 //! ```
 
+pub mod convnext;
+pub mod densenet;
+pub mod fpn;
+pub mod inception_resnet_v2;
 pub mod resnet;
+pub mod vit;
 
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::nn::Mode;
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 /// A network by its name, able to be recorded.
@@ -51,6 +57,20 @@ pub trait Model: Debug + Send + Sync {
         x: Tensor<'g>,
         mode: &Mode<'g>,
     ) -> Result<Features<'g>>;
+
+    /// Records what the maps of [`Features::stages`] need and nothing more: what is built on them would leave parameters
+    /// behind the last map without a gradient.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features).
+    fn stages<'g>(
+        &self,
+        scope: &Scope<'g>,
+        x: Tensor<'g>,
+        mode: &Mode<'g>,
+    ) -> Result<Vec<Tensor<'g>>> {
+        Ok(self.features(scope, x, mode)?.stages)
+    }
 
     /// Records the classifier on the embedding [N, D]: logits [N, K]; without a classifier the embedding itself.
     ///
@@ -114,7 +134,7 @@ pub struct PositionEmbedding {
 }
 
 /// How images are prepared: resized, scaled to 0…1, then (value − mean) / std per channel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Height and width.
     pub size: usize,
@@ -144,16 +164,49 @@ impl Preprocessing {
     }
 }
 
-/// One row for each network: its name, and how it is made.
-const MODELS: &[(&str, fn() -> Box<dyn Model>)] = &[
-    ("resnet18", || Box::new(resnet::resnet18())),
-    ("resnet34", || Box::new(resnet::resnet34())),
-    ("resnet50", || Box::new(resnet::resnet50())),
-];
+/// A network by its name alone and, with `_fpn` behind it, under a feature pyramid.
+struct Row {
+    name: &'static str,
+    pyramid: &'static str,
+    make: fn() -> Box<dyn Model>,
+}
 
-/// The names of all networks.
+macro_rules! models {
+    ($($name:literal: $make:expr;)*) => {
+        /// One row for each network: its name, and how it is made.
+        const MODELS: &[Row] = &[$(Row {
+            name: $name,
+            pyramid: concat!($name, "_fpn"),
+            make: || Box::new($make),
+        }),*];
+    };
+}
+
+models! {
+    "convnext_tiny": convnext::convnext_tiny();
+    "deit_base_patch16_224": vit::deit_base_patch16_224();
+    "deit_small_patch16_224": vit::deit_small_patch16_224();
+    "deit_tiny_patch16_224": vit::deit_tiny_patch16_224();
+    "densenet121": densenet::densenet121();
+    "dinov2_vitb14": vit::dinov2_vitb14();
+    "dinov2_vitg14": vit::dinov2_vitg14();
+    "dinov2_vitl14": vit::dinov2_vitl14();
+    "dinov2_vits14": vit::dinov2_vits14();
+    "inception_resnet_v2": inception_resnet_v2::inception_resnet_v2();
+    "resnet18": resnet::resnet18();
+    "resnet34": resnet::resnet34();
+    "resnet50": resnet::resnet50();
+    "vit_b_16": vit::vit_b_16();
+    "vit_b_32": vit::vit_b_32();
+    "vit_base_patch16_224": vit::vit_base_patch16_224();
+    "vit_l_16": vit::vit_l_16();
+    "vit_small_patch16_224": vit::vit_small_patch16_224();
+}
+
+/// The names of all networks: first those without, then those with a feature pyramid ([`fpn`]).
 pub fn names() -> impl Iterator<Item = &'static str> {
-    MODELS.iter().map(|(name, _)| *name)
+    let pyramids = MODELS.iter().map(|row| row.pyramid);
+    MODELS.iter().map(|row| row.name).chain(pyramids)
 }
 
 /// The network of this name, with the classes that it was published with.
@@ -161,11 +214,18 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// There is none; the error lists those there are.
 pub fn find(name: &str) -> Result<Box<dyn Model>> {
-    let found = MODELS.iter().find(|(own, _)| *own == name);
-    found.map(|(_, make)| make()).ok_or_else(|| {
-        let all = names().collect::<Vec<_>>().join(", ");
-        Error::input(format!("there is no model {name:?}; there are {all}"))
-    })
+    for row in MODELS {
+        if row.name == name {
+            return Ok((row.make)());
+        }
+        if row.pyramid == name {
+            return Ok(Box::new(fpn::FeaturePyramid::new((row.make)())));
+        }
+    }
+    let all = names().collect::<Vec<_>>().join(", ");
+    Err(Error::input(format!(
+        "there is no model {name:?}; there are {all}"
+    )))
 }
 
 /// Records a network and names its results on the recorder.

@@ -2,11 +2,20 @@
 
 use crate::graph::Init;
 
-/// He et al. 2015, equation 10, over the outgoing connections (`kaiming_normal_(mode="fan_out")`): normal with standard
-/// deviation √(2 / fan_out), for a convolution's weight [K, C/G, R, S] with fan_out = K·R·S.
-pub fn he_normal(fan_out: usize) -> Init {
+/// He et al. 2015, for layers before a relu: normal with standard deviation √(2 / connections)
+/// (`torch.nn.init.kaiming_normal_`), for a convolution's weight [K, C/G, R, S] over the outgoing connections K·R·S
+/// (equation 14, `mode="fan_out"`) or over the incoming ones C/G·R·S (equation 10, `fan_in`).
+pub fn he_normal(connections: usize) -> Init {
     Init::Normal {
-        std: (2.0 / fan_out as f64).sqrt(),
+        std: (2.0 / connections as f64).sqrt(),
+    }
+}
+
+/// Uniform with variance 1 / connections, so that a layer of so many incoming connections without activation keeps the
+/// variance: LeCun et al. 1998, *Efficient BackProp*, equation 16 (`torch.nn.init.kaiming_uniform_(a=1)`).
+pub fn lecun_uniform(connections: usize) -> Init {
+    Init::Uniform {
+        bound: (3.0 / connections as f64).sqrt(),
     }
 }
 
@@ -27,4 +36,10 @@ pub fn xavier_uniform(inputs: usize, outputs: usize) -> Init {
     Init::Uniform {
         bound: (6.0 / (inputs + outputs) as f64).sqrt(),
     }
+}
+
+/// Normal, cut at ±2 whatever the standard deviation (`torch.nn.init.trunc_normal_(std=std)`, and timm's), as weights of
+/// transformers start with the standard deviation 0.02.
+pub fn truncated_normal(std: f64) -> Init {
+    Init::TruncatedNormal { std, bound: 2.0 }
 }

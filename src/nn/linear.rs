@@ -2,11 +2,32 @@
 
 use super::{linear_bias, linear_weight};
 use crate::error::Result;
-use crate::graph::{Scope, Tensor};
+use crate::graph::{Init, Scope, Tensor};
 use crate::ops;
 use std::panic::Location;
 
-/// y = x · weightᵀ + bias: x [N, D] → [N, K]; parameters `weight` [K, D] and `bias` `[K]`.
+/// Settings of a linear layer. A number stands for that many outputs and the usual start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear {
+    /// The outputs, K.
+    pub out_features: usize,
+    /// How the weight starts; if not said, as `torch.nn.Linear`'s, uniform in ±1/√D.
+    pub weight_init: Option<Init>,
+    /// How the bias starts; if not said, as `torch.nn.Linear`'s, uniform in ±1/√D.
+    pub bias_init: Option<Init>,
+}
+
+impl From<usize> for Linear {
+    fn from(out_features: usize) -> Self {
+        Self {
+            out_features,
+            weight_init: None,
+            bias_init: None,
+        }
+    }
+}
+
+/// y = x · weightᵀ + bias over the last axis: x […, D] → […, K]; parameters `weight` [K, D] and `bias` `[K]`.
 ///
 /// ```
 /// # use axenic::{eval, nn, ops};
@@ -16,13 +37,30 @@ use std::panic::Location;
 /// ```
 ///
 /// # Errors
-/// x has not two axes.
+/// x has fewer than two axes, or holds indices.
 #[track_caller]
-pub fn linear<'g>(scope: &Scope<'g>, x: Tensor<'g>, out_features: usize) -> Result<Tensor<'g>> {
+pub fn linear<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    settings: impl Into<Linear>,
+) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
-    let features = x.shape().last().copied().unwrap_or(0);
-    let weight = scope.parameter("weight", [out_features, features], linear_weight(features))?;
-    let bias = scope.parameter("bias", [out_features], linear_bias(features))?;
+    let settings = settings.into();
+    let outputs = settings.out_features;
+    let inputs = x.shape().last().copied().unwrap_or(0);
+    let init = settings.weight_init.unwrap_or(linear_weight(inputs));
+    let weight = scope.parameter("weight", [outputs, inputs], init)?;
+    let init = settings.bias_init.unwrap_or(linear_bias(inputs));
+    let bias = scope.parameter("bias", [outputs], init)?;
+    Ok(scope.tap(affine(x, weight, bias)?))
+}
+
+/// x · weightᵀ + bias.
+pub(super) fn affine<'g>(
+    x: Tensor<'g>,
+    weight: Tensor<'g>,
+    bias: Tensor<'g>,
+) -> Result<Tensor<'g>> {
     let product = ops::matmul(x, weight, ops::Transpose::No, ops::Transpose::Yes)?;
-    Ok(scope.tap(ops::add(product, bias)?))
+    ops::add(product, bias)
 }

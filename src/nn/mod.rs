@@ -9,19 +9,31 @@ mod conv1d;
 mod conv2d;
 mod dropout;
 mod embedding;
+mod feed_forward;
 mod init;
+mod layer_norm;
+mod layer_scale;
 mod linear;
 mod mode;
 mod multi_head_attention;
+mod patch_embedding;
+mod pattern;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
 pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;
 pub use embedding::embedding;
-pub use init::{he_normal, linear_bias, linear_weight, xavier_uniform};
-pub use linear::linear;
-pub use mode::{Mode, Phase};
+pub use feed_forward::{FeedForward, mlp, swiglu};
+pub use init::{
+    he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
+};
+pub use layer_norm::{layer_norm, layer_norm2d};
+pub use layer_scale::layer_scale;
+pub use linear::{Linear, linear};
+pub use mode::{Mode, Part, Phase};
 pub use multi_head_attention::{
     Attended, AttentionNames, MultiHeadAttention, multi_head_attention,
 };
+pub use patch_embedding::{PatchEmbedding, patch_embedding};
+pub use pattern::Pattern;

@@ -1,8 +1,8 @@
 //! How a network behaves: at inference, in training, with parts that stay as they are.
 
-use super::{BatchNorm2d, BatchNormMode, dropout};
+use super::{BatchNorm2d, BatchNormMode, Pattern, dropout};
 use crate::error::Result;
-use crate::graph::{Inside, Scope, Tensor};
+use crate::graph::{Inside, Recompute, Scope, Tensor};
 use crate::ops::Noise;
 use std::sync::Arc;
 
@@ -15,6 +15,15 @@ pub enum Phase {
     Training,
 }
 
+/// Whether a part of a network may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It stays as it is.
+    Frozen,
+    /// It learns.
+    Learns,
+}
+
 /// How the layers of a network behave. Handed down from part to part; each layer asks with its own scope, so that parts
 /// of one network can differ.
 #[derive(Clone, Debug)]
@@ -24,9 +33,12 @@ pub struct Mode<'g> {
     /// The key of chance for dropout and stochastic depth ([`dropout`]); without one nothing is dropped. Independent of
     /// the phase: Monte Carlo dropout is inference with a key.
     pub dropout_key: Option<Tensor<'g>>,
-    /// Paths of scopes that stay as they are, everything below them included: their batch norms keep their running
-    /// statistics, and nothing is dropped there. (That their parameters do not learn is the optimiser's affair.)
-    pub frozen: Arc<[String]>,
+    /// Which parts stay as they are; of the rules that cover a scope's path the last counts. The batch norms of frozen
+    /// parts keep their running statistics, and nothing is dropped there. (That their parameters do not learn is the
+    /// optimiser's affair.)
+    pub frozen: Arc<[(Pattern, Part)]>,
+    /// Whether the gradient computes the values within blocks again, to save memory.
+    pub recompute: Recompute,
 }
 
 impl<'g> Mode<'g> {
@@ -36,6 +48,7 @@ impl<'g> Mode<'g> {
             phase: Phase::Inference,
             dropout_key: None,
             frozen: Arc::from([]),
+            recompute: Recompute::No,
         }
     }
 
@@ -45,17 +58,15 @@ impl<'g> Mode<'g> {
             phase: Phase::Training,
             dropout_key,
             frozen: Arc::from([]),
+            recompute: Recompute::No,
         }
     }
 
     /// Whether the scope lies in a frozen part.
     pub fn is_frozen(&self, scope: &Scope<'g>) -> bool {
-        let path = scope.path();
-        let within = |part: &String| {
-            let rest = path.strip_prefix(part.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.frozen.iter().any(within)
+        let mut rules = self.frozen.iter().rev();
+        let last = rules.find(|(pattern, _)| pattern.covers(scope.path()));
+        last.is_some_and(|(_, part)| *part == Part::Frozen)
     }
 
     /// The usual batch norm, as it behaves in this scope.
@@ -86,17 +97,23 @@ impl<'g> Mode<'g> {
         }
     }
 
-    /// The same with these parts frozen.
+    /// The same, with parts frozen by these rules.
     #[must_use]
-    pub fn with_frozen(self, frozen: &[String]) -> Self {
+    pub fn with_frozen(self, frozen: impl Into<Arc<[(Pattern, Part)]>>) -> Self {
         Self {
             frozen: frozen.into(),
             ..self
         }
     }
 
+    /// The same, with the values within blocks computed again for the gradient or not.
+    #[must_use]
+    pub fn with_recompute(self, recompute: Recompute) -> Self {
+        Self { recompute, ..self }
+    }
+
     /// Enters a block: a part that takes few numbers in, gives few out, and computes many between.
     pub fn enter_block(&self, scope: &Scope<'g>) -> Inside<'g> {
-        scope.enter()
+        scope.enter_block(self.recompute)
     }
 }

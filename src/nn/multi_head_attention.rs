@@ -1,9 +1,10 @@
 //! Attention between tokens, with its projections.
 
-use super::{linear_weight, xavier_uniform};
+use super::linear::affine;
+use super::{linear_weight, truncated_normal, xavier_uniform};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
-use crate::ops::{self, ScoreMap, Transpose};
+use crate::ops::{self, ScoreMap};
 use std::panic::Location;
 
 /// How the parameters are called, and how they start.
@@ -54,7 +55,8 @@ impl<'g> Attended<'g> {
 /// part whose `mask` [N, S] is not 0: queries, keys and values are linear in the tokens, and so is y in what the heads give.
 ///
 /// The projections share one weight [3·D, D] and bias `[3·D]`, of queries, keys and values in this order; `AttentionNames`
-/// says what they are called. It is the weight that is cut, not the tokens.
+/// says what they are called. It is the weight that is cut, not the tokens. The weights of the queries for the keys are to
+/// be found under the scope's path and `weights`, unless that table has more elements than a value may have.
 ///
 /// Reference: Vaswani et al. 2017; `torch.nn.MultiheadAttention(batch_first=True)`; `timm.layers.Attention`.
 ///
@@ -83,8 +85,7 @@ pub fn multi_head_attention<'g>(
     let _layer = scope.enter_layer(Location::caller());
     let width = x.shape().last().copied().unwrap_or(0);
     let zero = Init::Constant(0.0);
-    // timm's truncated normal cuts at a hundred standard deviations.
-    let normal = Init::Normal { std: 0.02 };
+    let normal = truncated_normal(0.02);
     let (weight, bias, output) = match settings.names {
         AttentionNames::Torch => (
             scope.parameter(
@@ -122,18 +123,19 @@ pub fn multi_head_attention<'g>(
     };
     let weight = output.parameter("weight", [width, width], start)?;
     let bias = output.parameter("bias", [width], zero)?;
-    Ok(Attended {
-        y: affine(heads, weight, bias)?,
+    let attended = Attended {
+        y: scope.tap(affine(heads, weight, bias)?),
         q,
         k,
         mask,
         log_sum_exp,
         settings: attention,
-    })
-}
-
-fn affine<'g>(x: Tensor<'g>, weight: Tensor<'g>, bias: Tensor<'g>) -> Result<Tensor<'g>> {
-    ops::add(ops::matmul(x, weight, Transpose::No, Transpose::Yes)?, bias)
+    };
+    // Where nobody asks for the table, its node is removed. The only reason why it cannot be recorded is its size.
+    if let Ok(weights) = attended.weights() {
+        scope.name("weights").tap(weights);
+    }
+    Ok(attended)
 }
 
 #[cfg(test)]

@@ -3,123 +3,132 @@
 use super::{Place, Slot, Step};
 use crate::array::Element;
 use crate::graph::{Graph, ValueId};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Something that needs memory from one step to another, both included: a slot cannot be read and written by one step.
+struct Span {
+    element: Element,
+    length: usize,
+    first: usize,
+    last: usize,
+    owner: Owner,
+}
+
+/// Whose memory it is.
+enum Owner {
+    /// An output of a node.
+    Value(ValueId),
+    /// The scratch buffer of this number of a step.
+    Scratch(usize, usize),
+}
 
 /// Gives every value a place: leaves their own buffer, aliases their input's, all others a slot. Fills in the slots of
 /// the steps' scratch buffers.
 ///
 /// A slot is free again behind the last step that reads its value (through any alias). Results and assigned values are
-/// never freed: they are read after the last step. Of the free slots the smallest that is large enough is taken; if none
-/// is, the largest grows.
+/// never freed: they are read after the last step.
+///
+/// The largest values choose first, each the slot that has been free for the shortest time, or a new one: so no slot ever
+/// grows, and no small value that lives for long sits in a slot that a large one could have had.
+///
+/// Reference: Pisarchyk and Lee, *Efficient Memory Management for Deep Neural Net Inference*, 2020, section 4.2 (greedy by
+/// size, shared objects).
 pub(super) fn assign_slots(
     graph: &Graph,
     steps: &mut [Step],
     scratch_lengths: &[Vec<usize>],
 ) -> (Vec<Slot>, Vec<Vec<Place>>) {
-    let root = |value: ValueId| graph.root(value);
-    let mut last_read: Vec<Vec<usize>> = graph
+    let mut places: Vec<Vec<Place>> = graph
         .nodes()
         .iter()
-        .map(|node| vec![0; node.outputs.len()])
+        .enumerate()
+        .map(|(node, recorded)| vec![Place::Leaf(node); recorded.outputs.len()])
         .collect();
-    for (i, step) in steps.iter().enumerate() {
-        for &input in &graph.nodes()[step.node].inputs {
-            let value = root(input);
-            last_read[value.node][value.output] = i;
-        }
+    for (step, lengths) in steps.iter_mut().zip(scratch_lengths) {
+        step.scratch = lengths.iter().map(|&length| (0, length)).collect();
     }
-    let results = graph.outputs().iter().map(|(_, value)| value);
-    for &value in results.chain(graph.assigns().iter().map(|(_, value)| value)) {
-        let value = root(value);
-        last_read[value.node][value.output] = usize::MAX;
-    }
-
-    let mut pool = Pool::default();
-    let leaf_place = |node: usize| {
-        if graph.nodes()[node].leaf().is_some() {
-            vec![Place::Leaf(node)]
-        } else {
-            Vec::new()
+    let mut spans = spans(graph, steps, scratch_lengths);
+    spans.sort_by_key(|span| (Reverse(span.length), span.first));
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut taken: Vec<BTreeMap<usize, usize>> = Vec::new();
+    for span in spans {
+        let free_for = |&slot: &usize| {
+            let fits = slots[slot].element == span.element;
+            fits.then(|| idle(&taken[slot], &span)).flatten()
+        };
+        let free = (0..slots.len()).filter(|slot| free_for(slot).is_some());
+        let slot = free.min_by_key(free_for).unwrap_or(slots.len());
+        if slot == slots.len() {
+            slots.push(Slot {
+                element: span.element,
+                length: span.length,
+            });
+            taken.push(BTreeMap::new());
         }
-    };
-    let mut places: Vec<Vec<Place>> = (0..graph.nodes().len()).map(leaf_place).collect();
-    for (i, step) in steps.iter_mut().enumerate() {
-        let node = &graph.nodes()[step.node];
-        let slots: Vec<usize> = node
-            .outputs
-            .iter()
-            .map(|spec| pool.take(spec.element, spec.shape.elements()))
-            .collect();
-        places[step.node] = slots.iter().map(|&slot| Place::Slot(slot)).collect();
-        step.scratch = scratch_lengths[i]
-            .iter()
-            .map(|&length| (pool.take(Element::Real, length), length))
-            .collect();
-
-        step.scratch.iter().for_each(|&(slot, _)| pool.give(slot));
-        let mut ended: Vec<ValueId> = node.inputs.iter().map(|&input| root(input)).collect();
-        ended.extend((0..node.outputs.len()).map(|output| ValueId {
-            node: step.node,
-            output,
-        }));
-        ended.sort();
-        ended.dedup();
-        for value in ended
-            .into_iter()
-            .filter(|value| last_read[value.node][value.output] <= i)
-        {
-            if let Place::Slot(slot) = places[value.node][value.output] {
-                pool.give(slot);
-            }
+        taken[slot].insert(span.first, span.last);
+        match span.owner {
+            Owner::Value(value) => places[value.node][value.output] = Place::Slot(slot),
+            Owner::Scratch(step, number) => steps[step].scratch[number].0 = slot,
         }
     }
     for node in 0..places.len() {
-        let value = root(ValueId { node, output: 0 });
+        let value = graph.root(ValueId { node, output: 0 });
         if value.node != node {
             places[node] = vec![places[value.node][value.output]];
         }
     }
-    (pool.slots, places)
+    (slots, places)
 }
 
-/// Slots, and which of them are free.
-#[derive(Default)]
-struct Pool {
-    slots: Vec<Slot>,
-    free: Vec<usize>,
-}
+/// All that needs a slot, in the order of the steps.
+fn spans(graph: &Graph, steps: &[Step], scratch_lengths: &[Vec<usize>]) -> Vec<Span> {
+    let nodes = graph.nodes().iter();
+    let mut last: Vec<Vec<usize>> = nodes.map(|node| vec![0; node.outputs.len()]).collect();
+    let mut reads = |value: ValueId, at: usize| {
+        let value = graph.root(value);
+        last[value.node][value.output] = at;
+    };
+    for (i, step) in steps.iter().enumerate() {
+        let inputs = graph.nodes()[step.node].inputs.iter();
+        inputs.for_each(|&input| reads(input, i));
+    }
+    let results = graph.outputs().iter().map(|(_, value)| value);
+    let assigned = graph.assigns().iter().map(|(_, value)| value);
+    results
+        .chain(assigned)
+        .for_each(|&value| reads(value, usize::MAX));
 
-impl Pool {
-    fn take(&mut self, element: Element, length: usize) -> usize {
-        let usable = |&&slot: &&usize| self.slots[slot].element == element;
-        let fitting = self
-            .free
-            .iter()
-            .filter(usable)
-            .filter(|&&slot| self.slots[slot].length >= length);
-        let best = fitting.min_by_key(|&&slot| self.slots[slot].length);
-        let best = best
-            .or_else(|| {
-                self.free
-                    .iter()
-                    .filter(usable)
-                    .max_by_key(|&&slot| self.slots[slot].length)
-            })
-            .copied();
-        match best {
-            Some(slot) => {
-                self.free.retain(|&other| other != slot);
-                self.slots[slot].length = self.slots[slot].length.max(length);
-                slot
-            }
-            None => {
-                self.slots.push(Slot { element, length });
-                self.slots.len() - 1
-            }
+    let mut spans = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let node = step.node;
+        for (output, spec) in graph.nodes()[node].outputs.iter().enumerate() {
+            spans.push(Span {
+                element: spec.element,
+                length: spec.shape.elements(),
+                first: i,
+                last: last[node][output].max(i),
+                owner: Owner::Value(ValueId { node, output }),
+            });
+        }
+        for (number, &length) in scratch_lengths[i].iter().enumerate() {
+            spans.push(Span {
+                element: Element::Real,
+                length,
+                first: i,
+                last: i,
+                owner: Owner::Scratch(i, number),
+            });
         }
     }
+    spans
+}
 
-    fn give(&mut self, slot: usize) {
-        debug_assert!(!self.free.contains(&slot), "a slot is freed once");
-        self.free.push(slot);
+/// For how many steps a slot, taken from some steps to others, has been free when the span begins; `None` if it is not
+/// free all the time. (Of the times that do not overlap the last to begin before the span's end is the last to end.)
+fn idle(taken: &BTreeMap<usize, usize>, span: &Span) -> Option<usize> {
+    match taken.range(..=span.last).next_back() {
+        Some((_, &last)) => span.first.checked_sub(last).filter(|&steps| steps > 0),
+        None => Some(usize::MAX),
     }
 }

@@ -67,7 +67,7 @@ fn trim(number: &str) -> String {
 }
 
 /// A count with a thin gap between thousands: `14 540`.
-pub(super) fn count(number: usize) -> String {
+pub fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

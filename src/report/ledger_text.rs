@@ -179,7 +179,7 @@ pub(super) fn time(nanoseconds: u64) -> String {
 }
 
 /// A count with a prefix that suits it: `12.3 G`.
-pub(super) fn scaled(count: f64, unit: &str) -> String {
+pub fn scaled(count: f64, unit: &str) -> String {
     const PREFIXES: [(f64, &str); 5] =
         [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let prefix = PREFIXES.iter().find(|(size, _)| count >= *size);

@@ -1,5 +1,6 @@
 //! AdamW, recorded behind a loss: the step is part of the graph.
 
+use super::groups::Groups;
 use super::optimizer::{Gradients, OPTIMIZER, record_gradients};
 use crate::error::Result;
 use crate::graph::{Init, Recorder, Tensor};
@@ -14,42 +15,49 @@ pub struct AdamW {
     pub clip_norm: f64,
 }
 
-/// Records the gradient of `loss` with respect to every parameter declared so far, clips it, and assigns every parameter
-/// and its moments (states named `optimizer.exp_avg.<parameter>` and `optimizer.exp_avg_sq.<parameter>`) their new values,
+/// Records the gradient of `loss` with respect to every parameter declared so far that its group does not freeze, clips
+/// it, and assigns each and its moments (states named `optimizer.exp_avg.<parameter>` and `optimizer.exp_avg_sq.<parameter>`) their new values,
 /// and the state `optimizer.step` the number of steps. Gives the gradient's norm before clipping, squared.
 ///
 /// Reference: Loshchilov and Hutter 2019; `torch.optim.AdamW`.
 ///
 /// # Errors
-/// A parameter gets no gradient; the error names it. Declare it as travelling, or leave it out.
+/// A parameter gets no gradient; the error names it. Declare it as travelling, freeze it, or leave it out. A group's
+/// pattern covers no parameter.
 pub fn record_adamw<'g>(
     r: &'g Recorder,
     loss: Tensor<'g>,
     learning_rate: Tensor<'g>,
     settings: AdamW,
+    groups: &Groups,
 ) -> Result<Tensor<'g>> {
     let Gradients {
         each,
         square_norm,
         scale,
-    } = record_gradients(r, loss, settings.clip_norm)?;
+    } = record_gradients(r, loss, learning_rate, groups, settings.clip_norm)?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     let step_name = format!("{OPTIMIZER}step");
     let steps = r.scope().state(&step_name, [], Init::Constant(0.0))?;
     let step = ops::add(steps, ops::fill(r, [], 1.0)?)?;
     r.assign(&step_name, step)?;
-    let schedule = [learning_rate, scale, step].map(|scalar| ops::reshape(scalar, [1]));
-    let schedule = ops::concat(&schedule.into_iter().collect::<Result<Vec<_>>>()?, 0)?;
-    for (name, parameter, gradient) in each {
+    for update in each {
+        let (name, parameter) = (update.name, update.parameter);
+        let schedule = [update.learning_rate, scale, step].map(|scalar| ops::reshape(scalar, [1]));
+        let schedule = ops::concat(&schedule.into_iter().collect::<Result<Vec<_>>>()?, 0)?;
         let names = ["exp_avg", "exp_avg_sq"].map(|moment| format!("{OPTIMIZER}{moment}.{name}"));
         let moment = |name| {
             r.scope()
                 .state(name, parameter.shape(), Init::Constant(0.0))
         };
         let moments = [moment(&names[0])?, moment(&names[1])?];
+        let adamw = ops::AdamW {
+            weight_decay: settings.update.weight_decay * update.decay,
+            ..settings.update
+        };
         let [new, mean, squares] =
-            ops::adamw(parameter, gradient, moments, schedule, settings.update)?;
+            ops::adamw(parameter, update.gradient, moments, schedule, adamw)?;
         r.assign(&name, new)?;
         r.assign(&names[0], mean)?;
         r.assign(&names[1], squares)?;
@@ -83,7 +91,10 @@ mod tests {
             let x = r.input("x", Spec::real([1]))?;
             let rate = r.input("rate", Spec::real([]))?;
             let loss = ops::reshape(ops::mul(w, x)?, [])?;
-            r.output("norm", record_adamw(r, loss, rate, settings)?)
+            r.output(
+                "norm",
+                record_adamw(r, loss, rate, settings, &Groups::default())?,
+            )
         });
         let graph = Arc::new(graph.expect("it records"));
         let mut host = Reference::new(1).expect("an executor");

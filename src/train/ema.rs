@@ -5,8 +5,9 @@ use crate::error::Result;
 use crate::graph::{Init, Recorder};
 use crate::ops;
 
-/// Records that after this step's update the moving average of every parameter declared so far (a state named
-/// `optimizer.ema.<parameter>`) takes in the parameter's new value; the first takes it as it is. The state `optimizer.n_averaged` counts the steps.
+/// Records that after this step's update the moving average of every parameter that it changes (a state named
+/// `optimizer.ema.<parameter>`) takes in the parameter's new value; the first takes it as it is. A frozen parameter is its
+/// own average. The state `optimizer.n_averaged` counts the steps.
 ///
 /// Reference: `torch.optim.swa_utils.AveragedModel` with `get_ema_multi_avg_fn(decay)`.
 ///
@@ -19,11 +20,15 @@ pub fn record_ema(r: &Recorder, decay: f64) -> Result<()> {
     let count = r.scope().state(&count_name, [], Init::Constant(0.0))?;
     r.assign(&count_name, ops::add(count, ops::fill(r, [], 1.0)?)?)?;
     for (name, parameter) in r.parameters() {
+        let newest = r.newest(&name)?;
+        if newest.value() == parameter.value() {
+            continue;
+        }
         let own = format!("{OPTIMIZER}ema.{name}");
         let average = r
             .scope()
             .state(&own, parameter.shape(), Init::Constant(0.0))?;
-        r.assign(&own, ops::ema(average, r.newest(&name)?, count, decay)?)?;
+        r.assign(&own, ops::ema(average, newest, count, decay)?)?;
     }
     Ok(())
 }

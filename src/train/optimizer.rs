@@ -1,5 +1,6 @@
-//! What the optimisers share: the gradients of all parameters, and the factor that clips them together.
+//! What the optimisers share: the gradients of the parameters that learn, and the factor that clips them together.
 
+use super::groups::Groups;
 use crate::autodiff;
 use crate::error::{Error, Result};
 use crate::graph::{Recorder, Tensor};
@@ -8,48 +9,93 @@ use crate::ops;
 /// The prefix of the names of an optimiser's states.
 pub(super) const OPTIMIZER: &str = "optimizer.";
 
+/// What updates a parameter.
+pub(super) struct Update<'g> {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub parameter: Tensor<'g>,
+    /// The gradient of the loss.
+    pub gradient: Tensor<'g>,
+    /// Its group's learning rate.
+    pub learning_rate: Tensor<'g>,
+    /// Its group's factor on the weight decay.
+    pub decay: f64,
+}
+
 /// The gradients of a loss.
 pub(super) struct Gradients<'g> {
-    /// Every parameter declared so far: name, value, gradient.
-    pub each: Vec<(String, Tensor<'g>, Tensor<'g>)>,
+    /// Every parameter declared so far that is not frozen.
+    pub each: Vec<Update<'g>>,
     /// The square of the norm of all gradients together.
     pub square_norm: Tensor<'g>,
     /// What the gradients are to be multiplied by, so that the norm stays below the limit.
     pub scale: Tensor<'g>,
 }
 
-/// Records the gradients of `loss` with respect to every parameter declared so far. Clipping as in Pascanu et al. 2013;
-/// `torch.nn.utils.clip_grad_norm_`.
+/// Records the gradients of `loss` with respect to every parameter declared so far that is not frozen. Clipping as in
+/// Pascanu et al. 2013; `torch.nn.utils.clip_grad_norm_`.
 ///
 /// # Errors
-/// A parameter gets no gradient; the error names it.
+/// A parameter gets no gradient, and the error names it; all are frozen; or the groups do not fit the model.
 pub(super) fn record_gradients<'g>(
     r: &'g Recorder,
     loss: Tensor<'g>,
+    learning_rate: Tensor<'g>,
+    groups: &Groups,
     clip_norm: f64,
 ) -> Result<Gradients<'g>> {
-    let parameters = r.parameters();
-    let targets: Vec<Tensor> = parameters.iter().map(|(_, tensor)| *tensor).collect();
+    let settings = groups.settings(r)?;
+    let learning = r.parameters().into_iter().zip(settings);
+    let learning = learning.filter_map(|(parameter, settings)| Some((parameter, settings?)));
+    let (targets, settings): (Vec<_>, Vec<_>) = learning.unzip();
+    if targets.is_empty() {
+        return Err(Error::input(
+            "every parameter is frozen: there is nothing to learn",
+        ));
+    }
     let one = ops::fill(r, loss.shape(), 1.0)?;
-    let gradients = autodiff::vector_jacobian(&[(loss, one)], &targets)?;
-    let each = parameters.into_iter().zip(gradients);
-    let each = each.map(|((name, parameter), gradient)| match gradient {
-        Some(gradient) => Ok((name, parameter, gradient)),
-        None => Err(Error::shape(format!(
-            "the parameter {name:?} gets no gradient"
-        ))),
-    });
-    let each: Vec<_> = each.collect::<Result<_>>()?;
-
+    let gradients = gradients_of(&[(loss, one)], targets)?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     let mut square_norm = ops::fill(r, [], 0.0)?;
-    for (_, _, gradient) in &each {
-        square_norm = ops::accumulate_square_sum(square_norm, *gradient)?;
+    let mut each = Vec::with_capacity(gradients.len());
+    for ((name, parameter, gradient), settings) in gradients.into_iter().zip(settings) {
+        square_norm = ops::accumulate_square_sum(square_norm, gradient)?;
+        let learning_rate = if settings.rate == 1.0 {
+            learning_rate
+        } else {
+            ops::mul(learning_rate, ops::fill(r, [], settings.rate)?)?
+        };
+        each.push(Update {
+            name,
+            parameter,
+            gradient,
+            learning_rate,
+            decay: settings.decay,
+        });
     }
     Ok(Gradients {
         each,
         square_norm,
         scale: ops::clip_factor(square_norm, clip_norm)?,
     })
+}
+
+/// For every target by its name: itself, and its gradient from the cotangents of the outputs.
+///
+/// # Errors
+/// A target gets no gradient; the error names it.
+pub(super) fn gradients_of<'g>(
+    outputs: &[(Tensor<'g>, Tensor<'g>)],
+    targets: Vec<(String, Tensor<'g>)>,
+) -> Result<Vec<(String, Tensor<'g>, Tensor<'g>)>> {
+    let tensors: Vec<Tensor> = targets.iter().map(|(_, tensor)| *tensor).collect();
+    let gradients = autodiff::vector_jacobian(outputs, &tensors)?;
+    let each = targets.into_iter().zip(gradients);
+    each.map(|((name, target), gradient)| match gradient {
+        Some(gradient) => Ok((name, target, gradient)),
+        None => Err(Error::shape(format!("{name:?} gets no gradient"))),
+    })
+    .collect()
 }

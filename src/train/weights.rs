@@ -1,16 +1,15 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
-use super::container::{self, Content, Entry};
 use super::optimizer::OPTIMIZER;
+use super::stored::WeightFile;
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::graph::Graph;
-use crate::shape::Shape;
 use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 /// The one key of a file's metadata; its value is JSON.
@@ -18,9 +17,12 @@ const METADATA_KEY: &str = "axenic";
 /// The entry of the metadata that holds the digest of the tensors and of the other entries.
 const DIGEST_ENTRY: &str = "sha256";
 
+/// The end of the names of the counters that PyTorch's batch norms keep: 64-bit integers there.
+const COUNTER: &str = "num_batches_tracked";
+
 /// What vouches for a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
+pub enum Proof {
     /// A digest that fits.
     Digest,
     /// Nothing: the file is of another program.
@@ -124,7 +126,7 @@ impl Weights {
                 _ if needed.contains_key(name.as_str()) => {}
                 Some(spec) if *spec == own => {}
                 Some(spec) => complaints.push(format!("{name} has shape {own} instead of {spec}")),
-                None if name.ends_with("num_batches_tracked") || name.starts_with(OPTIMIZER) => {}
+                None if is_counter(name) || name.starts_with(OPTIMIZER) => {}
                 None => complaints.push(format!("{name} is unknown")),
             }
         }
@@ -136,6 +138,20 @@ impl Weights {
             "the weights do not fit the model: {}",
             complaints.join(", ")
         )))
+    }
+
+    /// Those of the tensors that the graph needs.
+    pub fn needed_by(&self, graph: &Graph) -> Self {
+        let own = graph
+            .leaves()
+            .filter(|(_, leaf, _)| leaf.kind.init().is_some())
+            .filter_map(|(_, leaf, _)| self.tensors.get_key_value(&leaf.name));
+        Self {
+            tensors: own
+                .map(|(name, array)| (name.clone(), array.clone()))
+                .collect(),
+            metadata: self.metadata.clone(),
+        }
     }
 
     /// These tensors without the optimiser's.
@@ -182,7 +198,7 @@ impl Weights {
                 .shape()
                 .iter()
                 .for_each(|&n| hasher.update((n as u64).to_le_bytes()));
-            hasher.update(tensor_bytes(array).1);
+            hasher.update(array_bytes(array));
         }
         hasher
     }
@@ -224,21 +240,24 @@ impl Weights {
             |e: safetensors::SafeTensorError| Error::checkpoint(format!("cannot be written: {e}"));
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, array) in &self.tensors {
-            let (dtype, bytes) = tensor_bytes(array);
-            let view = TensorView::new(dtype, array.shape().to_vec(), bytes).map_err(failed)?;
-            views.push((name.as_str(), view));
+            let (dtype, bytes) = tensor_bytes(name, array);
+            views.push((name.as_str(), dtype, array.shape(), bytes));
         }
+        let views = views.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.to_vec(), bytes);
+            view.map(|view| (*name, view)).map_err(failed)
+        });
         safetensors::serialize(
-            views,
+            views.collect::<Result<Vec<_>>>()?,
             Some(HashMap::from([(METADATA_KEY.to_string(), json)])),
         )
         .map_err(failed)
     }
 
-    /// Reads a safetensors file of any origin. If it is one of ours, its digest is checked.
+    /// Reads a weight file of any origin with all its tensors, by their paths. If it is one of ours, its digest is checked.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or holds types that are neither real nor index.
+    /// As [`WeightFile::read`], or a tensor holds elements that are neither real nor index.
     pub fn load(path: &Path) -> Result<Self> {
         Ok(Self::read(path)?.0)
     }
@@ -252,25 +271,15 @@ impl Weights {
     }
 
     fn read(path: &Path) -> Result<(Self, Proof)> {
-        let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
-        let content = || -> Result<Content> {
-            // Asked before opening, because opening a pipe waits for its writer.
-            let metadata = path.metadata().map_err(failed)?;
-            if !metadata.is_file() {
-                return Err(Error::input("this is not a file"));
-            }
-            container::read(File::open(path).map_err(failed)?, metadata.len())
-        };
-        let loaded = content().and_then(Self::from_content);
-        loaded.map_err(|e| e.within(path.display()))
+        Self::from_file(&WeightFile::read(path)?).map_err(|e| e.within(path.display()))
     }
 
-    /// Reads the bytes of a safetensors file.
+    /// Reads the bytes of a weight file.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::from_content(container::read(bytes, bytes.len() as u64)?)?.0)
+        Ok(Self::from_file(&WeightFile::parse(bytes)?)?.0)
     }
 
     /// Reads the bytes of a file that this program wrote: without a digest they are refused.
@@ -278,31 +287,28 @@ impl Weights {
     /// # Errors
     /// As [`load_own`](Self::load_own).
     pub fn parse_own(bytes: &[u8]) -> Result<Self> {
-        proven(Self::from_content(container::read(
-            bytes,
-            bytes.len() as u64,
-        )?)?)
+        proven(Self::from_file(&WeightFile::parse(bytes)?)?)
     }
 
-    fn from_content(content: Content) -> Result<(Self, Proof)> {
+    /// All tensors of a file by their paths, its metadata, and what vouches for both.
+    ///
+    /// # Errors
+    /// A tensor holds elements that are neither real nor index, a path is there twice, or the digest does not match.
+    pub fn from_file(file: &WeightFile) -> Result<(Self, Proof)> {
         let mut weights = Self::default();
-        for entry in content.entries {
-            let data = &content.data[entry.range.clone()];
-            let array = array(&entry, data)
-                .map_err(|e| e.within(format!("its tensor {:?}", entry.name)))?;
-            weights.tensors.insert(entry.name, array);
+        for tensor in &file.tensors {
+            let path = tensor.path();
+            let array = file.array(tensor)?;
+            if weights.tensors.insert(path.clone(), array).is_some() {
+                return Err(Error::checkpoint(format!(
+                    "its tensor {path:?} is there twice"
+                )));
+            }
         }
-        let Some(json) = content.metadata.get(METADATA_KEY) else {
+        if !file.metadata.contains_key(METADATA_KEY) {
             return Ok((weights, Proof::None));
-        };
-        let damaged = |what: String| Error::checkpoint(format!("its metadata {what}"));
-        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
-            .map_err(|e| damaged(format!("cannot be read: the file is damaged ({e})")))?;
-        // What reads the same but is written otherwise was changed by someone.
-        if serde_json::to_string(&entries).ok().as_ref() != Some(json) {
-            return Err(damaged("was rewritten: the file is damaged".to_string()));
         }
-        weights.metadata = entries;
+        weights.metadata = Self::entries(file)?;
         let stated = weights.metadata.remove(DIGEST_ENTRY);
         if stated != Some(weights.payload_digest().into()) {
             return Err(Error::checkpoint(
@@ -310,6 +316,21 @@ impl Weights {
             ));
         }
         Ok((weights, Proof::Digest))
+    }
+
+    /// Our own metadata of a file; none if it is of another program.
+    pub(super) fn entries(file: &WeightFile) -> Result<serde_json::Map<String, serde_json::Value>> {
+        let Some(json) = file.metadata.get(METADATA_KEY) else {
+            return Ok(serde_json::Map::new());
+        };
+        let damaged = |what: String| Error::checkpoint(format!("its metadata {what}"));
+        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
+            .map_err(|e| damaged(format!("cannot be read: the file is damaged ({e})")))?;
+        // What reads the same but is written otherwise was changed by someone.
+        match serde_json::to_string(&entries).ok().as_ref() == Some(json) {
+            true => Ok(entries),
+            false => Err(damaged("was rewritten: the file is damaged".to_string())),
+        }
     }
 }
 
@@ -322,13 +343,13 @@ fn proven((weights, proof): (Weights, Proof)) -> Result<Weights> {
     }
 }
 
-fn hex(hasher: Sha256) -> String {
+pub(super) fn hex(hasher: Sha256) -> String {
     let bytes = hasher.finalize();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The first element that is no finite number.
-fn not_finite(array: &Array) -> Option<usize> {
+pub(super) fn not_finite(array: &Array) -> Option<usize> {
     match array.numbers() {
         Numbers::F32(values) => values.iter().position(|x| !x.is_finite()),
         Numbers::F64(values) => values.iter().position(|x| !x.is_finite()),
@@ -339,35 +360,32 @@ fn not_finite(array: &Array) -> Option<usize> {
 /// The format is little-endian, as every machine this is built for.
 const _: () = assert!(cfg!(target_endian = "little"));
 
-/// A tensor as safetensors holds it, not a bit lost.
-fn tensor_bytes(array: &Array) -> (Dtype, &[u8]) {
-    match array.numbers() {
-        Numbers::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
-        Numbers::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
-        Numbers::F64(values) => (Dtype::F64, bytemuck::cast_slice(values)),
-    }
+/// Whether a name is that of a batch norm's counter, which is kept and not used.
+pub(super) fn is_counter(name: &str) -> bool {
+    name.ends_with(COUNTER)
 }
 
-fn array(entry: &Entry, data: &[u8]) -> Result<Array> {
-    let shape = Shape::new(&entry.shape).map_err(|e| Error::checkpoint(e.to_string()))?;
-    let numbers: Numbers = match entry.element {
-        container::Element::F32 => words(data, f32::from_le_bytes).collect::<Vec<_>>().into(),
-        container::Element::F64 => words(data, f64::from_le_bytes).collect::<Vec<_>>().into(),
-        container::Element::U32 => words(data, u32::from_le_bytes).collect::<Vec<_>>().into(),
-        container::Element::I32 => index(words(data, i32::from_le_bytes).map(i64::from))?,
-        container::Element::I64 => index(words(data, i64::from_le_bytes))?,
+/// A tensor as safetensors holds it, not a bit lost. Counters are 64 bits wide, as PyTorch wants them.
+fn tensor_bytes<'a>(name: &str, array: &'a Array) -> (Dtype, Cow<'a, [u8]>) {
+    let dtype = match array.numbers() {
+        Numbers::U32(values) if is_counter(name) => {
+            let wide = values.iter().flat_map(|&n| u64::from(n).to_le_bytes());
+            return (Dtype::I64, wide.collect());
+        }
+        Numbers::U32(_) => Dtype::U32,
+        Numbers::F32(_) => Dtype::F32,
+        Numbers::F64(_) => Dtype::F64,
     };
-    Array::new(shape, numbers).map_err(|e| Error::checkpoint(e.to_string()))
+    (dtype, array_bytes(array).into())
 }
 
-fn words<const N: usize, T>(data: &[u8], read: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
-    data.as_chunks::<N>().0.iter().map(move |&word| read(word))
-}
-
-fn index(values: impl Iterator<Item = i64>) -> Result<Numbers> {
-    let convert =
-        |x: i64| u32::try_from(x).map_err(|_| Error::checkpoint(format!("{x} is not an index")));
-    Ok(values.map(convert).collect::<Result<Vec<u32>>>()?.into())
+/// An array's elements as they lie in memory.
+fn array_bytes(array: &Array) -> &[u8] {
+    match array.numbers() {
+        Numbers::U32(values) => bytemuck::cast_slice(values),
+        Numbers::F32(values) => bytemuck::cast_slice(values),
+        Numbers::F64(values) => bytemuck::cast_slice(values),
+    }
 }
 
 /// That an array holds what is asked for: used where a file's tensors are a program's input.

@@ -145,7 +145,7 @@ fn forward_lists_everything_that_does_not_fit() {
     assert!(!error.contains("shape"), "{error}");
 }
 
-fn save(weights: &Weights, path: &Path) {
+pub(super) fn save(weights: &Weights, path: &Path) {
     let bytes = weights.to_bytes().expect("it is a file");
     std::fs::write(path, bytes).expect("it is written");
 }
@@ -289,7 +289,7 @@ fn audits_pass_and_say_so() {
     failed(
         &["audit", "nothing"],
         1,
-        "neither a system (ife) nor a run folder",
+        "neither a system, nor a model, nor a run folder",
     );
 }
 

@@ -723,7 +723,7 @@ def points(_name, value):
     return [np.linalg.norm(value), value.sum(), value[0], value[len(value) // 2], value[-1]]
 
 
-FAMILIES = {"state": points, "grad": probe, "update": probe, "momentum": probe}
+FAMILIES = {"state": points, "grad": probe, "tap": probe, "update": probe, "momentum": probe}
 
 
 def summarised(result):

@@ -4,6 +4,8 @@
 mod common;
 mod devices;
 mod disk;
+#[path = "../common/disk.rs"]
+mod failing;
 mod processes;
 
 use axenic::Result;

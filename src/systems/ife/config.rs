@@ -4,6 +4,7 @@ mod file;
 
 use crate::data::augment::Augment;
 use crate::error::{Error, Result};
+use crate::train::Sgd;
 use serde::{Deserialize, Serialize};
 
 /// Which reading of the method: the paper's, or that of its released code.
@@ -78,6 +79,17 @@ pub struct TrainConfig {
     pub validation_share: f64,
     /// How the two tasks' outputs become a class.
     pub decoding: Decoding,
+}
+
+impl TrainConfig {
+    /// The optimiser's settings.
+    pub fn sgd(&self) -> Sgd {
+        Sgd {
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+        }
+    }
 }
 
 /// A whole run.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Recorder};
 use crate::nn::BatchNormMode;
 use crate::shape::Shape;
-use crate::train::{Sgd, record_sgd};
+use crate::train::{Groups, record_sgd};
 
 /// The names of the two tasks, in the order of the branches.
 pub const TASKS: [&str; 2] = ["heavy", "light"];
@@ -31,13 +31,8 @@ pub fn training_step(config: &Config, batch: usize) -> Result<Graph> {
         loss.terms()
             .into_iter()
             .try_for_each(|(name, term)| r.output(name, term))?;
-        let train = &config.train;
-        let settings = Sgd {
-            momentum: train.momentum,
-            weight_decay: train.weight_decay,
-            clip_norm: train.clip_norm,
-        };
-        let square_norm = record_sgd(r, loss.total, learning_rate, settings)?;
+        let settings = config.train.sgd();
+        let square_norm = record_sgd(r, loss.total, learning_rate, settings, &Groups::default())?;
         r.output("gradient.square_norm", square_norm)
     })
 }
@@ -61,25 +56,28 @@ pub fn inference(model: &ModelConfig, batch: usize) -> Result<Graph> {
 
 /// What `axenic forward ife` asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardRequest {
+pub struct ForwardRequest<'a> {
     /// Batch statistics, or running ones.
     pub mode: BatchNormMode,
     /// Whether labels are given, and the loss wanted.
     pub with_loss: bool,
     /// Whether the gradients of the total loss are wanted; needs the loss.
     pub with_gradients: bool,
+    /// Paths of scopes whose values are wanted too.
+    pub taps: &'a [String],
 }
 
 /// The network on images of any size: outputs `y.heavy`, `y.light`, the attention maps; with labels the terms of the
-/// loss; with gradients `grad.x` and `grad.<parameter>`.
+/// loss; with gradients `grad.x` and `grad.<parameter>`; every wanted tap under its path.
 ///
 /// # Errors
-/// The images do not fit the network.
+/// The images do not fit the network, or a wanted tap is not there.
 pub fn forward(config: &Config, images: Shape, request: ForwardRequest) -> Result<Graph> {
     Graph::record(|r| {
         let x = r.input("x", Spec::real(images))?;
         let outputs = network(&r.scope(), x, &config.model, request.mode)?;
         name_outputs(r, &outputs)?;
+        r.output_taps(request.taps)?;
         if !request.with_loss {
             return Ok(());
         }

@@ -24,5 +24,6 @@ pub mod score;
 pub mod study;
 pub mod survey;
 pub mod synth;
+mod target;
 pub mod train;
 pub mod verify;

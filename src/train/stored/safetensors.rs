@@ -6,12 +6,12 @@
 //!
 //! Reference: <https://github.com/huggingface/safetensors>, section "Format".
 
+use super::{Dtype, Layout, StoredTensor};
 use crate::error::{Error, Result};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
-use std::ops::Range;
 
 /// A header of so many bytes describes a hundred thousand tensors.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
@@ -20,58 +20,8 @@ const PREFIX: u64 = 8;
 /// The one member of the header that is no tensor.
 const METADATA: &str = "__metadata__";
 
-/// The element types that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
-    F32,
-    F64,
-    U32,
-    I32,
-    I64,
-}
-
-impl Element {
-    fn parse(name: &str) -> Result<Self> {
-        Ok(match name {
-            "F32" => Element::F32,
-            "F64" => Element::F64,
-            "U32" => Element::U32,
-            "I32" => Element::I32,
-            "I64" => Element::I64,
-            _ => {
-                return Err(damaged(format!(
-                    "elements of type {name:?} are not supported (F32, F64, U32, I32, I64 are)"
-                )));
-            }
-        })
-    }
-
-    fn size(self) -> u64 {
-        match self {
-            Element::F32 | Element::U32 | Element::I32 => 4,
-            Element::F64 | Element::I64 => 8,
-        }
-    }
-}
-
-/// A tensor in a file.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) element: Element,
-    pub(super) shape: Vec<usize>,
-    /// Its bytes in [`Content::data`].
-    pub(super) range: Range<usize>,
-}
-
-/// What a file holds.
-#[derive(Debug)]
-pub(super) struct Content {
-    /// In the order of their bytes.
-    pub(super) entries: Vec<Entry>,
-    pub(super) metadata: BTreeMap<String, String>,
-    pub(super) data: Vec<u8>,
-}
+/// What a file holds: its tensors in the order of their bytes, its metadata, and all bytes behind the header.
+pub(super) type Content = (Vec<StoredTensor>, BTreeMap<String, String>, Vec<u8>);
 
 /// Reads a file of `length` bytes.
 pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
@@ -94,11 +44,7 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
     let header = take(&mut file, stated)?;
     let Header { tensors, metadata } = parse(&header)?;
     let entries = entries(tensors, rest)?;
-    Ok(Content {
-        entries,
-        metadata,
-        data: take(&mut file, rest)?,
-    })
+    Ok((entries, metadata, take(&mut file, rest)?))
 }
 
 fn damaged(what: impl Into<String>) -> Error {
@@ -106,7 +52,7 @@ fn damaged(what: impl Into<String>) -> Error {
 }
 
 /// Exactly `length` bytes.
-fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
+pub(super) fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length)
         .ok()
@@ -138,7 +84,7 @@ fn parse(header: &[u8]) -> Result<Header> {
 }
 
 /// The tensors in the order of their bytes: each begins where the one before ends, the last ends with the file.
-fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<Entry>> {
+fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<StoredTensor>> {
     tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
     let mut end = 0;
     let mut entries = Vec::with_capacity(tensors.len());
@@ -158,13 +104,13 @@ fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<Entry>> 
         if to < from || to > length {
             return Err(wrong(format!("has the bytes {from} to {to} of {length}")));
         }
-        let element =
-            Element::parse(&info.dtype).map_err(|e| wrong(format!("is unusable: {e}")))?;
-        let needed = info
-            .shape
-            .iter()
-            .try_fold(element.size(), |bytes, &n| bytes.checked_mul(n));
-        if needed != Some(to - from) {
+        let Some(dtype) = Dtype::named(&info.dtype) else {
+            let name = &info.dtype;
+            return Err(wrong(format!("has elements of the unknown type {name:?}")));
+        };
+        let mut lengths = info.shape.iter();
+        let elements = lengths.try_fold(1u64, |product, &n| product.checked_mul(n));
+        if elements.and_then(|n| dtype.bytes(n)) != Some(to - from) {
             let (dtype, shape, has) = (&info.dtype, &info.shape, to - from);
             return Err(wrong(format!(
                 "of {dtype} {shape:?} has {has} bytes, which does not fit"
@@ -174,10 +120,12 @@ fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<Entry>> 
         // Every length is at most the file's, or the tensor is empty.
         let shape = info.shape.iter().map(|&n| usize::try_from(n).ok());
         let shape = shape.collect::<Option<Vec<usize>>>();
-        entries.push(Entry {
+        entries.push(StoredTensor {
+            entry: String::new(),
             shape: shape.ok_or_else(|| wrong("is too long".to_string()))?,
-            range: from as usize..to as usize,
-            element,
+            bytes: from as usize..to as usize,
+            layout: Layout::Rows,
+            dtype,
             name,
         });
     }

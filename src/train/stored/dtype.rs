@@ -1,0 +1,213 @@
+//! The types of elements that weight files hold, and how their numbers become this program's.
+
+use crate::array::Numbers;
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// A type of elements, as a file names it.
+#[derive(Clone, Copy)]
+pub struct Dtype(&'static Row);
+
+struct Row {
+    /// In safetensors: `F32`.
+    name: &'static str,
+    /// In PyTorch: `float32`.
+    dtype: &'static str,
+    /// The name of PyTorch's typed storage: `FloatStorage`; types that came later have none.
+    storage: &'static str,
+    bits: u64,
+    /// Elements row by row to numbers; `None` for types that no network here has.
+    read: Option<fn(&[u8]) -> Result<Numbers>>,
+}
+
+const fn row(
+    name: &'static str,
+    dtype: &'static str,
+    storage: &'static str,
+    bits: u64,
+    read: Option<fn(&[u8]) -> Result<Numbers>>,
+) -> Row {
+    Row {
+        name,
+        dtype,
+        storage,
+        bits,
+        read,
+    }
+}
+
+const ROWS: &[Row] = &[
+    row("F64", "float64", "DoubleStorage", 64, Some(f64s)),
+    row("F32", "float32", "FloatStorage", 32, Some(f32s)),
+    row("F16", "float16", "HalfStorage", 16, Some(f16s)),
+    row("BF16", "bfloat16", "BFloat16Storage", 16, Some(bf16s)),
+    row("I64", "int64", "LongStorage", 64, Some(i64s)),
+    row("I32", "int32", "IntStorage", 32, Some(i32s)),
+    row("U32", "uint32", "", 32, Some(u32s)),
+    row("I16", "int16", "ShortStorage", 16, None),
+    row("I8", "int8", "CharStorage", 8, None),
+    row("U8", "uint8", "ByteStorage", 8, None),
+    row("BOOL", "bool", "BoolStorage", 8, None),
+    row("U16", "uint16", "", 16, None),
+    row("U64", "uint64", "", 64, None),
+    row("C64", "complex64", "ComplexFloatStorage", 64, None),
+    row("C128", "complex128", "ComplexDoubleStorage", 128, None),
+    row("F8_E4M3", "float8_e4m3fn", "", 8, None),
+    row("F8_E5M2", "float8_e5m2", "", 8, None),
+    row("F8_E8M0", "float8_e8m0fnu", "", 8, None),
+    row("F8_E4M3FNUZ", "float8_e4m3fnuz", "", 8, None),
+    row("F8_E5M2FNUZ", "float8_e5m2fnuz", "", 8, None),
+    row("F6_E2M3", "", "", 6, None),
+    row("F6_E3M2", "", "", 6, None),
+    row("F4", "float4_e2m1fn_x2", "", 4, None),
+];
+
+impl Dtype {
+    /// The type of this name in safetensors.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        ROWS.iter().find(|row| row.name == name).map(Self)
+    }
+
+    /// The type of PyTorch's `torch.<name>`.
+    pub(super) fn of_torch(name: &str) -> Option<Self> {
+        let is_it = |row: &&Row| row.dtype == name && !name.is_empty();
+        ROWS.iter().find(is_it).map(Self)
+    }
+
+    /// The type of PyTorch's `torch.<name>`, a typed storage.
+    pub(super) fn of_storage(name: &str) -> Option<Self> {
+        let is_it = |row: &&Row| row.storage == name && !name.is_empty();
+        ROWS.iter().find(is_it).map(Self)
+    }
+
+    /// The name in safetensors: `F32`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The bytes of so many elements; `None` if there are too many to count, or if they end within a byte.
+    pub(super) fn bytes(self, elements: u64) -> Option<u64> {
+        let bits = elements.checked_mul(self.0.bits)?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// Whether this program computes with such elements.
+    pub fn is_read(self) -> bool {
+        self.0.read.is_some()
+    }
+
+    /// The numbers of elements that lie row by row.
+    pub(super) fn numbers(self, bytes: &[u8]) -> Result<Numbers> {
+        match self.0.read {
+            Some(read) => read(bytes),
+            None => {
+                let read = ROWS.iter().filter(|row| row.read.is_some());
+                let names: Vec<&str> = read.map(|row| row.name).collect();
+                Err(Error::checkpoint(format!(
+                    "elements of type {} are not read; {} are",
+                    self.name(),
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+impl PartialEq for Dtype {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Dtype {}
+
+impl fmt::Debug for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `words` read by `read`.
+fn words<const N: usize, T>(data: &[u8], read: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
+    data.as_chunks::<N>().0.iter().map(move |&word| read(word))
+}
+
+fn f64s(data: &[u8]) -> Result<Numbers> {
+    Ok(words(data, f64::from_le_bytes).collect::<Vec<_>>().into())
+}
+
+fn f32s(data: &[u8]) -> Result<Numbers> {
+    Ok(words(data, f32::from_le_bytes).collect::<Vec<_>>().into())
+}
+
+fn u32s(data: &[u8]) -> Result<Numbers> {
+    Ok(words(data, u32::from_le_bytes).collect::<Vec<_>>().into())
+}
+
+fn i32s(data: &[u8]) -> Result<Numbers> {
+    index(words(data, i32::from_le_bytes).map(i64::from))
+}
+
+fn i64s(data: &[u8]) -> Result<Numbers> {
+    index(words(data, i64::from_le_bytes))
+}
+
+fn index(values: impl Iterator<Item = i64>) -> Result<Numbers> {
+    let convert =
+        |x: i64| u32::try_from(x).map_err(|_| Error::checkpoint(format!("{x} is not an index")));
+    Ok(values.map(convert).collect::<Result<Vec<u32>>>()?.into())
+}
+
+fn f16s(data: &[u8]) -> Result<Numbers> {
+    let values = words(data, |word| half(u16::from_le_bytes(word)));
+    Ok(values.collect::<Vec<_>>().into())
+}
+
+fn bf16s(data: &[u8]) -> Result<Numbers> {
+    let values = words(data, |[low, high]| f32::from_le_bytes([0, 0, low, high]));
+    Ok(values.collect::<Vec<_>>().into())
+}
+
+/// The f32 of the same value as 16 bits of IEEE 754 (1 sign, 5 exponent, 10 fraction): every one has one.
+fn half(bits: u16) -> f32 {
+    /// The exponents' biases are 15 and 127.
+    const REBIASED: f32 = (1u128 << 112) as f32;
+    let sign = u32::from(bits & 0x8000) << 16;
+    let magnitude = u32::from(bits & 0x7FFF) << 13;
+    if magnitude >= 0x1F << 23 {
+        return f32::from_bits(sign | 0xFF << 23 | magnitude); // infinity or NaN
+    }
+    f32::from_bits(sign | magnitude) * REBIASED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (−1)^s · 2^(e − 15) · (1 + f/1024), without the 1 and with e = 1 where e = 0.
+    #[test]
+    fn every_half_has_its_value() {
+        for bits in 0..=u16::MAX {
+            let (exponent, fraction) = (bits >> 10 & 31, f64::from(bits & 1023) / 1024.0);
+            let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+            let value = half(bits);
+            match (exponent, fraction) {
+                (31, 0.0) => assert_eq!(f64::from(value), sign * f64::INFINITY),
+                (31, _) => assert!(value.is_nan()),
+                _ => {
+                    let one = f64::from(exponent.min(1));
+                    let power = f64::from(exponent.max(1)) - 15.0;
+                    assert_eq!(f64::from(value), sign * power.exp2() * (one + fraction));
+                    assert_eq!(value.is_sign_negative(), sign < 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_whole_elements() {
+        let four = Dtype::named("F4").expect("a type");
+        assert_eq!((four.bytes(2), four.bytes(3)), (Some(1), None));
+        assert_eq!(Dtype::named("C128").and_then(|d| d.bytes(1 << 62)), None);
+    }
+}
