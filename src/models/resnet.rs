@@ -34,7 +34,7 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{Conv2d, Mode, batch_norm2d, conv2d, linear};
+use crate::nn::{Conv2d, Mode, batch_norm2d, batch_norm2d_relu, conv2d, linear};
 use crate::ops;
 use crate::shape::{KeepAxes, Shape};
 
@@ -132,7 +132,7 @@ impl Model for ResNet {
         let _inside = scope.enter();
         let bn1 = scope.name("bn1");
         let y = conv2d(&scope.name("conv1"), x, Conv2d::square(64, 7, 2))?;
-        let y = ops::relu(batch_norm2d(&bn1, y, mode.batch_norm(&bn1))?)?; // [N, 64, H/2, W/2]
+        let y = batch_norm2d_relu(&bn1, y, mode.batch_norm(&bn1))?; // [N, 64, H/2, W/2]
         let windows = ops::Pooling::sliding([3, 3], [2, 2], [1, 1]);
         let (mut y, _index) = ops::max_pool2d(y, windows)?; // [N, 64, H/4, W/4]
         scope.name("maxpool").tap(y);
@@ -200,7 +200,7 @@ impl ResNet {
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
         let y = self.convolve(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
-        self.convolve(scope, 2, ops::relu(y)?, Conv2d::square(width, 3, 1), mode)
+        self.convolve(scope, 2, y, Conv2d::square(width, 3, 1), mode)
     }
 
     /// F of figure 5, right: 1×1, relu, 3×3/s, relu, 1×1 to four times the width.
@@ -213,23 +213,11 @@ impl ResNet {
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
         let y = self.convolve(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
-        let y = self.convolve(
-            scope,
-            2,
-            ops::relu(y)?,
-            Conv2d::square(width, 3, stride),
-            mode,
-        )?;
-        self.convolve(
-            scope,
-            3,
-            ops::relu(y)?,
-            Conv2d::square(4 * width, 1, 1),
-            mode,
-        )
+        let y = self.convolve(scope, 2, y, Conv2d::square(width, 3, stride), mode)?;
+        self.convolve(scope, 3, y, Conv2d::square(4 * width, 1, 1), mode)
     }
 
-    /// `conv<n>` and `bn<n>`.
+    /// `conv<n>` and `bn<n>`, and relu unless it is the block's last.
     fn convolve<'g>(
         &self,
         scope: &Scope<'g>,
@@ -245,7 +233,10 @@ impl ResNet {
             Block::Basic => 2,
             Block::Bottleneck => 3,
         };
-        if n == last && self.last_norm == LastNorm::Zero {
+        if n < last {
+            return batch_norm2d_relu(&norm, y, settings);
+        }
+        if self.last_norm == LastNorm::Zero {
             settings.weight_init = 0.0;
         }
         batch_norm2d(&norm, y, settings)
