@@ -9,6 +9,8 @@
 //! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(C + 11)
+//! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
 //! multiplies it; a device computes tiles of 64 maps × 64 positions and unfolds on the way.

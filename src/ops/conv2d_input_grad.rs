@@ -11,6 +11,8 @@
 //! weight it is `conv2d_weight_grad`.
 //!
 //! **Numerics.** At most K/groups·R·S products of one element are added, in an order that depends on the executor.
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(K + 11)
+//! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see
 //! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1.

@@ -11,6 +11,8 @@
 //!
 //! **Numerics.** The N·H′·W′ products of one element are added in an order that depends on the executor: in several parts
 //! that are cut by the shapes alone, then the parts in order.
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(tiles + 11)
+//! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** As many operations as the convolution.
 //!
