@@ -40,7 +40,7 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
-use crate::nn::{Conv2d, Linear, Mode, batch_norm2d, conv2d, kaiming_normal, linear};
+use crate::nn::{Conv2d, Linear, Mode, batch_norm2d_relu, conv2d, kaiming_normal, linear};
 use crate::ops::{self, CountIncludePad, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
@@ -210,7 +210,7 @@ fn transition<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<T
 
 #[track_caller]
 fn norm_relu<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<Tensor<'g>> {
-    ops::relu(batch_norm2d(scope, x, mode.batch_norm(scope))?)
+    batch_norm2d_relu(scope, x, mode.batch_norm(scope))
 }
 
 /// A square window over all channels of x.

@@ -39,7 +39,9 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{BatchNorm2d, Bias, Conv2d, Mode, batch_norm2d, conv2d, default_uniform, linear};
+use crate::nn::{
+    BatchNorm2d, Bias, Conv2d, Mode, batch_norm2d_relu, conv2d, default_uniform, linear,
+};
 use crate::ops::{self, CountIncludePad, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
@@ -328,7 +330,7 @@ fn convolve<'g>(
         eps: EPS,
         ..mode.batch_norm(&norm)
     };
-    Ok(scope.tap(ops::relu(batch_norm2d(&norm, y, settings)?)?))
+    Ok(scope.tap(batch_norm2d_relu(&norm, y, settings)?))
 }
 
 /// The maximum of 3×3 windows at every other pixel, without padding.

@@ -34,7 +34,7 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{BatchNorm2d, Conv2d, Mode, batch_norm2d, conv2d, linear};
+use crate::nn::{BatchNorm2d, Conv2d, Mode, batch_norm2d, batch_norm2d_relu, conv2d, linear};
 use crate::ops;
 use crate::shape::{KeepAxes, Shape};
 
@@ -155,7 +155,7 @@ impl Model for ResNet {
         let _inside = scope.enter();
         let bn1 = scope.name("bn1");
         let y = conv2d(&scope.name("conv1"), x, Conv2d::square(64, 7, 2))?;
-        let y = ops::relu(batch_norm2d(&bn1, y, mode.batch_norm(&bn1))?)?; // [N, 64, H/2, W/2]
+        let y = batch_norm2d_relu(&bn1, y, mode.batch_norm(&bn1))?; // [N, 64, H/2, W/2]
         let windows = ops::Pooling::sliding([3, 3], [2, 2], [1, 1]);
         let (mut y, _index) = ops::max_pool2d(y, windows)?; // [N, 64, H/4, W/4]
         scope.name("maxpool").tap(y);
@@ -222,12 +222,8 @@ impl ResNet {
         stride: usize,
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
-        let [first, last] = [
-            Conv2d::square(width, 3, stride),
-            Conv2d::square(width, 3, 1),
-        ];
-        let y = ops::relu(conv_norm(scope, 1, x, first, 1.0, mode)?)?;
-        conv_norm(scope, 2, y, last, self.last_norm.weight(), mode)
+        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
+        self.last_conv_norm(scope, 2, y, Conv2d::square(width, 3, 1), mode)
     }
 
     /// F of figure 5, right: 1×1, relu, 3×3/s, relu, 1×1 to four times the width.
@@ -239,32 +235,40 @@ impl ResNet {
         stride: usize,
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
-        let [reduce, middle, expand] = [
-            Conv2d::square(width, 1, 1),
-            Conv2d::square(width, 3, stride),
-            Conv2d::square(4 * width, 1, 1),
-        ];
-        let y = ops::relu(conv_norm(scope, 1, x, reduce, 1.0, mode)?)?;
-        let y = ops::relu(conv_norm(scope, 2, y, middle, 1.0, mode)?)?;
-        conv_norm(scope, 3, y, expand, self.last_norm.weight(), mode)
+        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
+        let y = conv_norm_relu(scope, 2, y, Conv2d::square(width, 3, stride), mode)?;
+        self.last_conv_norm(scope, 3, y, Conv2d::square(4 * width, 1, 1), mode)
+    }
+
+    /// `conv<n>` and `bn<n>` at the end of F.
+    fn last_conv_norm<'g>(
+        &self,
+        scope: &Scope<'g>,
+        n: usize,
+        x: Tensor<'g>,
+        conv: Conv2d,
+        mode: &Mode<'g>,
+    ) -> Result<Tensor<'g>> {
+        let y = conv2d(&scope.name(format!("conv{n}")), x, conv)?;
+        let norm = scope.name(format!("bn{n}"));
+        let settings = BatchNorm2d {
+            weight_init: self.last_norm.weight(),
+            ..mode.batch_norm(&norm)
+        };
+        batch_norm2d(&norm, y, settings)
     }
 }
 
-/// `conv<n>` and `bn<n>`, whose weight starts as said.
+/// `conv<n>`, `bn<n>` and relu.
 #[track_caller]
-fn conv_norm<'g>(
+fn conv_norm_relu<'g>(
     scope: &Scope<'g>,
     n: usize,
     x: Tensor<'g>,
     conv: Conv2d,
-    weight_init: f64,
     mode: &Mode<'g>,
 ) -> Result<Tensor<'g>> {
     let y = conv2d(&scope.name(format!("conv{n}")), x, conv)?;
     let norm = scope.name(format!("bn{n}"));
-    let settings = BatchNorm2d {
-        weight_init,
-        ..mode.batch_norm(&norm)
-    };
-    batch_norm2d(&norm, y, settings)
+    batch_norm2d_relu(&norm, y, mode.batch_norm(&norm))
 }

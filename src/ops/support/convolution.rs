@@ -7,10 +7,12 @@
 mod cases;
 mod panels;
 mod pieces;
+mod winograd;
 
 pub(in crate::ops) use cases::cases;
 pub(in crate::ops) use panels::{Planes, Unfold};
 pub(in crate::ops) use pieces::Cut;
+pub(in crate::ops) use winograd::Winograd;
 
 use crate::error::{Error, Result};
 use crate::graph::Launch;
