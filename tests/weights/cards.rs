@@ -166,7 +166,8 @@ fn cards_that_say_what_cannot_be_are_refused() {
 #[test]
 fn cards_that_contradict_their_tensors_are_refused() {
     let _turn = turn();
-    let cases: [(fn(&mut Card), &str); 5] = [
+    type Change = fn(&mut Card);
+    let cases: [(Change, &str); 5] = [
         (
             |card| card.configuration.num_classes = Some(4),
             "4 classes, its tensors have 5",

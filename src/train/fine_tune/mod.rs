@@ -100,7 +100,7 @@ pub enum Optimizer {
 pub enum Input {
     /// An image [3, H, W].
     Images,
-    /// The embedding [D] that the frozen backbone makes of an image.
+    /// The embedding `[D]` that the frozen backbone makes of an image.
     Features,
 }
 

@@ -38,7 +38,7 @@ impl Resampling {
 const OFFSET: f64 = 0.1;
 
 /// The table [1, prefix + h·w, D] of a grid of h × w patches, made from that of the grid `from`; the rows of the prefix stay
-/// as they are.
+/// as they are, and so does the whole table where the grids are the same.
 ///
 /// # Errors
 /// The table is not of these shapes.
