@@ -83,8 +83,8 @@ pub(super) fn say(account: &Account) {
     if !(source.entry.is_empty() && source.prefix.is_empty()) {
         show::note(&account_place(account));
     }
-    for (dtype, count) in &account.converted {
-        show::note(&format!("{count} tensors of type {dtype} became F32"));
+    for conversion in &account.converted {
+        show::note(&conversion.to_string());
     }
     for line in &account.lines {
         if matches!(line.fate, Fate::Adapted(_) | Fate::Started(_)) {

@@ -3,7 +3,7 @@
 use super::{Outcome, show};
 use crate::error::Result;
 use crate::report::{Align, Table, harmless};
-use crate::train::{Proof, WeightFile, Weights};
+use crate::train::{WeightFile, Weights};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,12 +96,9 @@ pub(super) fn inspect(path: &Path, is_json: bool) -> Result<Outcome> {
 /// # Errors
 /// It does not match the contents.
 fn digest(file: &WeightFile) -> Result<String> {
-    if file.metadata.is_empty() {
-        return Ok("none".to_string());
-    }
-    Ok(match Weights::from_file(file)?.1 {
-        Proof::Digest => "matches".to_string(),
-        Proof::None => "none".to_string(),
+    Ok(match Weights::own(file)? {
+        Some(_) => "matches".to_string(),
+        None => "none".to_string(),
     })
 }
 

@@ -22,8 +22,8 @@ pub fn account_place(account: &Account) -> String {
 /// Where the tensors came from, how many had which fate, and a line for each.
 pub fn account_text(account: &Account) -> String {
     let mut text = format!("{}\n", account_place(account));
-    for (dtype, count) in &account.converted {
-        text.push_str(&format!("{count} tensors of type {dtype} became F32\n"));
+    for conversion in &account.converted {
+        text.push_str(&format!("{conversion}\n"));
     }
     let counts = account.counts();
     let counts = counts.iter().map(|(word, count)| format!("{count} {word}"));
@@ -49,5 +49,8 @@ pub fn account_text(account: &Account) -> String {
             line.fate.how(),
         ]);
     }
-    text + &table.render(2)
+    let mut others = Table::new(vec![Align::Left; 2]);
+    let rows = account.others.iter();
+    rows.for_each(|(path, what)| others.row([path, what]));
+    text + &table.render(2) + &others.render(2)
 }

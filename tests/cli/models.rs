@@ -118,7 +118,10 @@ fn a_model_runs_on_images_of_one_channel() {
     let output = super::axenic(&strs(&given.arguments("one", &[])));
     let said = super::text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("conv1.weight: 3 → 1 channels"), "{said}");
+    assert!(
+        said.contains("conv1.weight: adapted, 3 → 1 channels"),
+        "{said}"
+    );
 }
 
 #[test]

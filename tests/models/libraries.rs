@@ -23,7 +23,8 @@ use std::path::Path;
 enum Allowed {
     /// 1e-8, the vectors' own.
     Double,
-    /// 1e-4, gradients behind a relu 2e-3; of a gradient five times the error of PyTorch in f32, where that is more.
+    /// Of results 1e-4 at inference and 2e-3 in training; of gradients five times the error of PyTorch in f32, behind a relu at
+    /// least 2e-3.
     Single,
 }
 
@@ -343,7 +344,11 @@ impl Step<'_> {
         let jump = self.jump();
         let allowed_for = |name: &str| match (allowed, single.get(name)) {
             (Allowed::Double, _) => 1e-8,
-            (Allowed::Single, None) => 1e-4,
+            (Allowed::Single, None) => match self.phase {
+                Phase::Inference => 1e-4,
+                // The last layers' statistics are of a handful of values, and enlarge every rounding.
+                Phase::Training => 2e-3,
+            },
             (Allowed::Single, Some(error)) => jump.max(5.0 * error),
         };
         if matches!(allowed, Allowed::Single) && !self.case.steady.contains(&self.phase) {

@@ -23,14 +23,14 @@ mod source;
 mod target;
 mod tensors;
 
-pub use account::{Account, Fate, Line};
+pub use account::{Account, Conversion, Fate, Line};
 pub use positions::Resampling;
 pub use source::Source;
 pub use target::Target;
 
 use super::card::{Card, Classifier, Configuration};
 use super::stored::{StoredTensor, WeightFile};
-use super::weights::{Weights, is_counter};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::models::{PositionEmbedding, Preprocessing};
@@ -390,10 +390,8 @@ pub fn as_they_are(file: &WeightFile, entry: Option<&str>) -> Result<(Weights, A
         let array = array.transpose();
         let (fate, array) = match (name, array) {
             (None, _) => (Fate::Skipped(format!("in {:?}", tensor.entry)), None),
-            (_, Err(e)) if !tensor.dtype.is_read() || is_counter(&tensor.name) => {
-                (Fate::Skipped(e.to_string()), None)
-            }
-            (_, array) => (Fate::Loaded, array?),
+            (_, Err(e)) => (Fate::Skipped(e.to_string()), None),
+            (_, Ok(array)) => (Fate::Loaded, array),
         };
         let shown = name.map_or_else(|| tensor.path(), str::to_string);
         lines.push(Line::new(&shown, Some(tensor), None, fate));
