@@ -99,7 +99,9 @@ fn zip(pickle: &[u8]) -> Vec<u8> {
     let at = bytes.len() as u32;
     bytes.extend(&directory);
     bytes.extend(*b"PK\x05\x06\0\0\0\0\x03\0\x03\0");
-    [directory.len() as u32, at].map(|n| bytes.extend(n.to_le_bytes()));
+    for n in [directory.len() as u32, at] {
+        bytes.extend(n.to_le_bytes());
+    }
     bytes.extend([0, 0]);
     bytes
 }
