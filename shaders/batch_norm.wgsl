@@ -1,9 +1,9 @@
-// y = (x − mean) · weight / √(variance + eps) + bias, channel by channel.
+// y = (x − mean) · weight / √(variance + eps) + bias, channel by channel; of that the positive part, if so chosen.
 // Room: src/ops/batch_norm.rs
 // Uses: store_f32, index
 // Bindings: 0 x, 1 mean, 2 variance, 3 weight, 4 bias, 5 y, 6 the geometry
 // Grid: one invocation an element, workgroups of 256
-// Constants: none
+// Constants: RELU, 1 for the positive part
 // Barriers: none
 // Order of summation: none
 
@@ -22,6 +22,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<Store>;
 @group(0) @binding(6) var<uniform> params: Params;
 
+override RELU: u32 = 0u;
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -34,5 +36,6 @@ fn main(
     }
     let c = (i / params.plane) % params.channels;
     let scale = f32(weight[c]) * inverseSqrt(f32(variance[c]) + params.eps);
-    y[i] = Store((f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]));
+    let normalised = (f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]);
+    y[i] = Store(select(normalised, max(normalised, 0.0), RELU != 0u));
 }

@@ -71,6 +71,15 @@ impl Error {
         self
     }
 
+    /// The same error with a sentence of at most so many characters, because it quotes what a stranger wrote.
+    pub fn clipped(mut self, characters: usize) -> Self {
+        if let Some((end, _)) = self.0.text.char_indices().nth(characters) {
+            self.0.text.truncate(end);
+            self.0.text.push('…');
+        }
+        self
+    }
+
     /// True for graphs that cannot be recorded, differentiated or planned.
     pub fn is_shape(&self) -> bool {
         self.0.kind == Kind::Shape

@@ -82,6 +82,11 @@ pub trait Real:
     fn abs(self) -> Self {
         if self < Self::ZERO { -self } else { self }
     }
+    /// The result of a formula that some executor computes by a faster algorithm, which may be off by as much as `error`
+    /// says. (Asked only where bounds are kept.)
+    fn or_within(self, _error: impl FnOnce() -> f64) -> Self {
+        self
+    }
     /// An empty sum whose terms pass through at most `depth` additions one after the other, in whatever order an
     /// executor adds them. The number of terms always suffices.
     fn sum(depth: usize) -> Self::Sum;
@@ -339,6 +344,13 @@ impl Real for Bounded {
         Self {
             value: Real::min(self.value, other.value),
             error: self.error.max(other.error),
+        }
+    }
+
+    fn or_within(self, error: impl FnOnce() -> f64) -> Self {
+        Self {
+            value: self.value,
+            error: self.error.max(error()),
         }
     }
 

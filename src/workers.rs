@@ -5,7 +5,18 @@
 
 use crate::error::{Error, Result};
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// The widest vectors that this machine has.
+static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+
+/// Runs `work` compiled for the widest vectors that this machine has. That holds for what the compiler inlines into it:
+/// small closures, and functions marked `#[inline(always)]`. The bits are the same on every machine: nothing is
+/// reordered or fused.
+#[inline(always)]
+pub fn vectorised<T>(work: impl FnOnce() -> T) -> T {
+    ARCH.dispatch(work)
+}
 
 /// A pool of worker threads.
 pub struct Workers {
@@ -45,7 +56,10 @@ impl Workers {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take()
             {
-                work(item);
+                vectorised(
+                    #[inline(always)]
+                    || work(item),
+                );
             }
         });
     }

@@ -1,6 +1,8 @@
 //! The program from the outside: commands, files, exit codes, and sentences instead of panics.
 #![cfg(feature = "cli")]
 
+#[path = "cli/convert.rs"]
+mod convert;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/runs.rs"]

@@ -101,6 +101,52 @@ fn same_bits(graph: &Arc<Graph>, operands: [&Array; 2]) -> Result<(), TestCaseEr
     Ok(())
 }
 
+/// Convolutions of 3 × 3 by the host's fast algorithm, of several pieces of work, and their gradients. A window that sees
+/// one pixel only, between pixels ten thousand times larger, needs the bound of that algorithm: the other pixels
+/// cancel only nearly.
+#[test]
+fn winograd_gives_the_same_bits_on_any_number_of_threads() {
+    let (x, weight, y) = ([3, 20, 29, 28], [33, 20, 3, 3], [3, 33, 29, 28]);
+    let [x, weight, y] = [x, weight, y].map(Shape::from);
+    let conv = Conv2d {
+        padding: [1, 1],
+        ..Conv2d::default()
+    };
+    let forward = record([x, weight], |x, weight| ops::conv2d(x, weight, conv));
+    let input_grad = record([y, weight], |y, weight| {
+        ops::conv2d_input_grad(y, weight, conv, [29, 28])
+    });
+    let weight_grad = record([x, y], |x, y| ops::conv2d_weight_grad(x, y, conv, [3, 3]));
+    let (images, windows, grads) = (numbers(x, 1), numbers(weight, 2), numbers(y, 3));
+    let cases = [
+        (&forward, [&images, &windows]),
+        (&input_grad, [&grads, &windows]),
+        (&weight_grad, [&images, &grads]),
+        (&forward, [&checkered(&images), &centred(&windows)]),
+        (&input_grad, [&checkered(&grads), &centred(&windows)]),
+    ];
+    for (graph, operands) in cases {
+        same_bits(graph, operands).expect("the same bits, within the bounds");
+    }
+}
+
+/// Every second pixel of images of 28 columns ten thousand times larger, as on a chessboard.
+fn checkered(images: &Array) -> Array {
+    let scaled = |(i, x): (usize, &f32)| match (i / 28 % 29 + i % 28) % 2 {
+        0 => *x,
+        _ => 1e4 * x,
+    };
+    let values: Vec<f32> = images.to_f32().iter().enumerate().map(scaled).collect();
+    Array::new(images.shape(), values).expect("the length fits")
+}
+
+/// Windows of 3 × 3 with nothing but their middle.
+fn centred(windows: &Array) -> Array {
+    let kept = |(i, w): (usize, &f32)| if i % 9 == 4 { *w } else { 0.0 };
+    let values: Vec<f32> = windows.to_f32().iter().enumerate().map(kept).collect();
+    Array::new(windows.shape(), values).expect("the length fits")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 

@@ -3,6 +3,10 @@
 
 #[path = "weights/archive.rs"]
 mod archive;
+#[path = "weights/cards.rs"]
+mod cards;
+#[path = "weights/entries.rs"]
+mod entries;
 #[path = "weights/fitting.rs"]
 mod fitting;
 #[path = "weights/pth.rs"]

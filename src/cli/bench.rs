@@ -85,7 +85,7 @@ impl Bench {
     fn measure(&self) -> Result<Measured> {
         let batch = self.batch as usize;
         let pass = Pass::new(!self.infer);
-        let configured = self.network.configured(self.size, &self.settings, None)?;
+        let configured = self.network.configured(self.size, &self.settings)?;
         let configured = configured.tuned(self.tuning.clone(), pass)?;
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;

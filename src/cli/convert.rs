@@ -1,14 +1,14 @@
 //! `axenic convert`: weight files of any origin to safetensors.
 
 use super::compute::seeds;
+use super::fitting::Resampled;
 use super::network::Network;
 use super::{Outcome, fitting, show};
 use crate::error::{Error, Result};
 use crate::report::account_text;
-use crate::train::fit::{self, Account, Classes, Request, Resampling};
+use crate::train::fit::{self, Account, Attempt, Classes, Request};
 use crate::train::{Card, Files, WeightFile, Weights};
-use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Reads a weight file and writes it as safetensors, with an account of every tensor.
 ///
@@ -32,9 +32,9 @@ pub(super) struct Convert {
     /// The dictionary that holds the weights, as in teacher; otherwise the one that fits best
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
-    /// Height and width of the images that the network is to read; otherwise as the file has it
-    #[arg(long, value_name = "S", requires = "model", value_parser = clap::value_parser!(u16).range(1..))]
-    image_size: Option<u16>,
+    /// The images that the network is to read: their side, or height and width as in 224x160; otherwise as the file has it
+    #[arg(long, value_name = "S|HxW", requires = "model", value_parser = image_size)]
+    image_size: Option<[usize; 2]>,
     /// The images' channels; otherwise as the file has it
     #[arg(long, value_name = "C", requires = "model", value_parser = clap::value_parser!(u16).range(1..))]
     channels: Option<u16>,
@@ -44,9 +44,12 @@ pub(super) struct Convert {
     /// The names of the classes, one a line
     #[arg(long, value_name = "FILE", requires = "model")]
     labels: Option<PathBuf>,
+    /// The probability from which on a class is called, for each class one a line
+    #[arg(long, value_name = "FILE", requires = "model")]
+    thresholds: Option<PathBuf>,
     /// How a table of positions is resized
-    #[arg(long, value_enum, default_value_t)]
-    resampling: Way,
+    #[arg(long, value_enum, requires = "model")]
+    resampling: Option<Resampled>,
     /// From which everything new starts
     #[arg(long, default_value_t = 0, value_parser = seeds())]
     seed: u64,
@@ -64,15 +67,8 @@ pub(super) struct Convert {
     json: bool,
 }
 
-/// How a table of positions is resized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Way {
-    /// As timm: cubic, and where it becomes smaller every row counts
-    #[default]
-    Antialiased,
-    /// As DINOv2 does while running: cubic, with an offset of 0.1
-    Offset,
-}
+/// So many tensors are named where a file does not fit; the account has them all.
+const MOST_NAMED: usize = 5;
 
 impl Convert {
     pub(super) fn run(self) -> Result<Outcome> {
@@ -82,60 +78,103 @@ impl Convert {
                 self.output.display()
             )));
         }
-        let (mut weights, account) = self.converted()?;
-        if let Some(path) = &self.labels {
-            self.label(&mut weights)
-                .map_err(|e| e.within(path.display()))?;
-        }
+        let (weights, account) = self.converted()?;
+        let Some(mut weights) = weights else {
+            self.show(&account)?;
+            return Err(fitting::amiss(&self.input, &account, MOST_NAMED));
+        };
+        self.describe(&mut weights)?;
         Files::default().write(&self.output, &weights.to_bytes()?)?;
-        match self.json {
-            true => show::json(&account)?,
-            false => show::result(&account_text(&account))?,
-        }
+        self.show(&account)?;
         show::note(&format!("wrote {}", self.output.display()));
         Ok(Outcome::Done)
     }
 
-    fn converted(&self) -> Result<(Weights, Account)> {
+    fn show(&self, account: &Account) -> Result<()> {
+        match self.json {
+            true => show::json(account),
+            false => show::result(&account_text(account)),
+        }
+    }
+
+    /// The weights, unless they do not fit, and what became of every tensor.
+    fn converted(&self) -> Result<(Option<Weights>, Account)> {
         let Some(network) = self.model else {
             let file = WeightFile::read(&self.input)?;
-            return fit::as_they_are(&file, self.entry.as_deref())
-                .map_err(|e| e.within(self.input.display()));
+            let (weights, account) = fit::as_they_are(&file, self.entry.as_deref())
+                .map_err(|e| e.within(self.input.display()))?;
+            return Ok((Some(weights), account));
         };
         let request = Request {
             entry: self.entry.clone(),
-            image_size: self.image_size.map(|size| [usize::from(size); 2]),
+            image_size: self.image_size,
             channels: self.channels.map(usize::from),
             classes: match self.num_classes {
                 None => Classes::OfFile,
                 Some(0) => Classes::None,
                 Some(count) => Classes::Count(count as usize),
             },
-            resampling: match self.resampling {
-                Way::Antialiased => Resampling::Antialiased,
-                Way::Offset => Resampling::Offset,
-            },
+            resampling: fitting::resampling(self.resampling),
             seed: self.seed,
             allow_missing: self.allow_missing,
             allow_unknown: self.allow_unknown,
         };
-        let mut configured = network.configured(None, &[], None)?;
-        let fitted = fitting::load(&self.input, &mut configured, &request)?;
-        Ok((fitted.weights, fitted.account))
+        let mut configured = network.configured(None, &[])?;
+        fitting::say_unused(self.resampling, &configured);
+        Ok(
+            match fitting::attempt(&self.input, &mut configured, &request)? {
+                Attempt::Fits(fitted) => (Some(fitted.weights), fitted.account),
+                Attempt::Amiss(account) => (None, account),
+            },
+        )
     }
 
-    /// Puts the names of the classes into the description.
-    fn label(&self, weights: &mut Weights) -> Result<()> {
-        let (Some(path), Some(mut card)) = (&self.labels, Card::read(weights)?) else {
+    /// Puts the names and the thresholds of the classes into the description.
+    fn describe(&self, weights: &mut Weights) -> Result<()> {
+        let Some(mut card) = Card::read(weights)? else {
             return Ok(());
         };
-        let text = String::from_utf8(Files::default().read(path)?)
-            .map_err(|_| Error::input("the labels are no UTF-8 text"))?;
-        let labels: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
-        if let Some(at) = labels.iter().position(String::is_empty) {
-            return Err(Error::input(format!("line {} names no class", at + 1)));
+        let mut last = None;
+        if let Some(path) = &self.labels {
+            card.labels = Some(lines(path, |line| Ok(line.to_string()))?);
+            last = Some(path);
         }
-        card.labels = Some(labels);
-        card.write(weights)
+        if let Some(path) = &self.thresholds {
+            let number = |line: &str| {
+                let number = line.parse();
+                number.map_err(|_| Error::input(format!("{line:?} is no number")))
+            };
+            card.thresholds = Some(lines(path, number)?);
+            last = Some(path);
+        }
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let written = card.write(weights);
+        written.map_err(|e| e.within(last.display()))
+    }
+}
+
+/// What the lines of a file say of the classes, one a line.
+fn lines<T>(path: &Path, read: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    let wrong = |text: String| Error::input(text).within(path.display());
+    let text = String::from_utf8(Files::default().read(path)?)
+        .map_err(|_| wrong("this is no UTF-8 text".into()))?;
+    let each = text.lines().enumerate().map(|(at, line)| {
+        let within = |e: Error| e.within(format!("{}: line {}", path.display(), at + 1));
+        match line.trim() {
+            "" => Err(within(Error::input("it says nothing of a class"))),
+            line => read(line).map_err(within),
+        }
+    });
+    each.collect()
+}
+
+/// A side, or height and width.
+fn image_size(text: &str) -> Result<[usize; 2]> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse::<u16>(), width.parse::<u16>()) {
+        (Ok(height @ 1..), Ok(width @ 1..)) => Ok([height, width].map(usize::from)),
+        _ => Err(Error::input("a size is as 224 or 224x160, up to 65535")),
     }
 }

@@ -14,8 +14,9 @@ use crate::systems::ife::synth::Balance;
 use crate::train::Files;
 use std::path::PathBuf;
 
-/// Renders synthetic gels, trains the IFE system on them, evaluates and explains it, and writes a run folder with
-/// report.html. Under four minutes on two cores without a GPU.
+/// Trains the IFE system on synthetic gels, evaluates and explains it, and writes a run folder with report.html.
+///
+/// It takes under four minutes on two cores without a GPU.
 ///
 /// Example: axenic demo --out runs/demo
 #[derive(clap::Args)]

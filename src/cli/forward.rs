@@ -4,12 +4,13 @@ mod bare;
 mod ife;
 
 use super::compute::{Compute, seeds};
+use super::fitting::Resampled;
 use super::network::{Configured, Network};
 use super::{Outcome, fitting, show};
 use crate::array::{Array, Element, Numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, LeafKind};
-use crate::train::fit::{Fate, Request};
+use crate::train::fit::Request;
 use crate::train::{Files, Runner, Weights};
 use std::path::PathBuf;
 
@@ -50,6 +51,9 @@ pub(super) struct Forward {
     /// Dropout and stochastic depth, with chance from this seed; without it nothing is dropped
     #[arg(long, value_name = "N", value_parser = seeds())]
     dropout_seed: Option<u64>,
+    /// How a table of positions is resized where the images have another size
+    #[arg(long, value_enum)]
+    resampling: Option<Resampled>,
     /// One setting of a system, as in variant=released or share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -67,7 +71,7 @@ impl Forward {
     pub(super) fn run(self) -> Result<Outcome> {
         let given = Weights::load(&self.input)?;
         let x = images(&given).map_err(|e| e.within(self.input.display()))?;
-        let mut configured = self.network.configured(None, &self.settings, None)?;
+        let mut configured = self.network.configured(None, &self.settings)?;
         let weights = self.load(&mut configured, x)?;
         let Asked { graph, inputs } = match configured {
             Configured::Ife(config) => ife::ask(&self, &config, &given, x)?,
@@ -99,7 +103,8 @@ impl Forward {
         Ok(Outcome::Done)
     }
 
-    /// The weights of the file, a table of positions and a first convolution made for these images; that it was is said.
+    /// The weights of the file, a table of positions and a first convolution made for these images; what is not as the file
+    /// has it is said.
     fn load(&self, configured: &mut Configured, x: &Array) -> Result<Weights> {
         let [_, channels, height, width] = x.shape()[..] else {
             return Err(Error::input("images are (N, C, H, W)"));
@@ -107,13 +112,12 @@ impl Forward {
         let request = Request {
             channels: Some(channels),
             image_size: Some([height, width]),
+            resampling: fitting::resampling(self.resampling),
             ..Request::default()
         };
         let fitted = fitting::load(&self.weights, configured, &request)?;
-        let lines = fitted.account.lines.iter();
-        for line in lines.filter(|line| matches!(line.fate, Fate::Adapted(_))) {
-            show::note(&format!("{}: {}", line.name, line.fate.how()));
-        }
+        fitting::say(&fitted.account);
+        fitting::say_unused(self.resampling, configured);
         Ok(fitted.weights)
     }
 }

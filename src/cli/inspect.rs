@@ -5,6 +5,7 @@ mod layers;
 use super::compute::Compute;
 use super::network::{Configured, Network, Pass};
 use super::{Outcome, inspect_file, show};
+use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{Graph, LeafKind};
 use crate::plan::Plan;
@@ -14,8 +15,10 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Lists the layers of a network: what each gives, its parameters and FLOPs, those of its parts included. Of a weight file
-/// (.safetensors, .pth): its tensors, its nesting, its metadata, and whether its digest matches.
+/// Lists the layers of a network, or what a weight file holds.
+///
+/// Of a layer it says what it gives, its parameters and FLOPs, those of its parts included; of a weight file (.safetensors,
+/// .pth) its tensors, its nesting, its metadata, and whether its digest matches.
 ///
 /// Layers, FLOPs and activations are those of an inference. The planned peaks are those of `axenic plan`, in which values
 /// share memory; the activations are what they would take if none did.
@@ -50,10 +53,12 @@ enum Subject {
 }
 
 impl Subject {
-    /// A network by its name, else a file.
+    /// A network by its name, else a file; no network's name has a dot or a slash.
     fn named(text: &str) -> Result<Self> {
         match Network::named(text) {
-            Err(_) if Path::new(text).is_file() => Ok(Self::File(text.into())),
+            Err(_) if text.contains(['.', '/', '\\']) || Path::new(text).exists() => {
+                Ok(Self::File(text.into()))
+            }
             network => network.map(Self::Network),
         }
     }
@@ -75,12 +80,12 @@ struct Totals {
     /// Running statistics.
     states: usize,
     flops: u64,
-    /// Half of the FLOPs of convolutions, matrix products and attention.
+    /// Of convolutions, matrix products and attention.
     multiply_adds: u64,
     input_bytes: u64,
     /// Of parameters and states.
     parameter_bytes: u64,
-    /// Of everything that an inference computes, each value with memory of its own.
+    /// Of everything that an inference computes from the images, each value with memory of its own.
     activation_bytes: u64,
     /// As above, each value with its gradient.
     activation_and_gradient_bytes: u64,
@@ -92,13 +97,10 @@ struct Totals {
 impl Inspect {
     pub(super) fn run(self) -> Result<Outcome> {
         let network = match &self.subject {
-            Subject::File(path) => {
-                inspect_file::inspect(path, self.json)?;
-                return Ok(Outcome::Done);
-            }
+            Subject::File(path) => return inspect_file::inspect(path, self.json),
             Subject::Network(network) => *network,
         };
-        let configured = network.configured(self.size, &self.settings, None)?;
+        let configured = network.configured(self.size, &self.settings)?;
         let inspected = self.inspect(&configured)?;
         if self.json {
             show::json(&inspected)?;
@@ -126,9 +128,6 @@ impl Inspect {
     }
 }
 
-/// The operations whose work is products and sums in equal parts.
-const PRODUCTS: [&str; 3] = ["conv2d", "matmul", "attention"];
-
 /// What a graph has, without its plans' peaks.
 fn totals(graph: &Graph) -> Totals {
     let elements = |is_counted: fn(&LeafKind) -> bool| -> usize {
@@ -141,22 +140,19 @@ fn totals(graph: &Graph) -> Totals {
     let states = elements(|kind| matches!(kind, LeafKind::State(_)));
     let inputs = elements(|kind| matches!(kind, LeafKind::Input));
     let (mut flops, mut products, mut activations) = (0, 0, 0);
+    let is_of_images = of_images(graph);
     for (i, node) in graph.nodes().iter().enumerate() {
         let Some(op) = node.op().filter(|op| op.alias_of_input().is_none()) else {
             continue;
         };
-        let own = op.cost(&graph.input_specs(i)).flops;
+        let inputs = graph.input_specs(i);
+        let own = op.cost(&inputs).flops;
         flops += own;
-        products += if PRODUCTS.contains(&op.name()) {
-            own
-        } else {
-            0
-        };
-        activations += node
-            .outputs
-            .iter()
-            .map(|spec| spec.shape.elements())
-            .sum::<usize>();
+        products += multiply_adds(op.name(), own, &inputs);
+        if is_of_images[i] {
+            let elements = node.outputs.iter().map(|spec| spec.shape.elements());
+            activations += elements.sum::<usize>();
+        }
     }
     let bytes = |elements: usize| 4 * elements as u64;
     Totals {
@@ -164,13 +160,35 @@ fn totals(graph: &Graph) -> Totals {
         trainable,
         states,
         flops,
-        multiply_adds: products / 2,
+        multiply_adds: products,
         input_bytes: bytes(inputs),
         parameter_bytes: bytes(trainable + travelling + states),
         activation_bytes: bytes(activations),
         activation_and_gradient_bytes: bytes(2 * activations),
         inference_peak_bytes: 0,
         training_peak_bytes: 0,
+    }
+}
+
+/// Which nodes depend on an input; the others are parameters, or made of parameters alone.
+fn of_images(graph: &Graph) -> Vec<bool> {
+    let mut is_of_images = Vec::with_capacity(graph.nodes().len());
+    for node in graph.nodes() {
+        let own = match node.leaf() {
+            Some(leaf) => matches!(leaf.kind, LeafKind::Input),
+            None => node.inputs.iter().any(|input| is_of_images[input.node]),
+        };
+        is_of_images.push(own);
+    }
+    is_of_images
+}
+
+/// The products of an operation, each with its sum; of attention those of queries with keys and of weights with values.
+fn multiply_adds(name: &str, flops: u64, inputs: &[Spec]) -> u64 {
+    match (name, inputs) {
+        ("conv2d" | "matmul", _) => flops / 2,
+        ("attention", [q, k, ..]) => 2 * (q.shape.elements() * k.shape[1]) as u64,
+        _ => 0,
     }
 }
 
@@ -206,14 +224,18 @@ fn some(number: usize) -> String {
 impl Totals {
     fn text(&self) -> String {
         let mut table = Table::new(vec![Align::Left, Align::Right, Align::Right]);
-        let mut row = |what: &str, number: usize, unit: &str| {
-            table.row([what.to_string(), count(number), scaled(number as f64, unit)]);
+        let mut row = |what: &str, number: usize, short: String| {
+            table.row([what.to_string(), count(number), short]);
         };
-        row("parameters", self.parameters, "");
-        row("trainable parameters", self.trainable, "");
-        row("running statistics", self.states, "");
-        row("FLOPs", self.flops as usize, "FLOP");
-        row("multiply-adds", self.multiply_adds as usize, "");
+        for (what, number, unit) in [
+            ("parameters", self.parameters, ""),
+            ("trainable parameters", self.trainable, ""),
+            ("running statistics", self.states, ""),
+            ("FLOPs", self.flops as usize, "FLOP"),
+            ("multiply-adds", self.multiply_adds as usize, ""),
+        ] {
+            row(what, number, scaled(number as f64, unit));
+        }
         for (what, bytes) in [
             ("input", self.input_bytes),
             ("parameters and statistics", self.parameter_bytes),
@@ -225,7 +247,8 @@ impl Totals {
             ("planned peak of an inference", self.inference_peak_bytes),
             ("planned peak of a training step", self.training_peak_bytes),
         ] {
-            row(what, bytes as usize, "B");
+            let mebibytes = bytes as f64 / f64::from(1 << 20);
+            row(what, bytes as usize, format!("{mebibytes:.1} MiB"));
         }
         table.render(0)
     }

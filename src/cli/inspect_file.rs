@@ -1,9 +1,9 @@
 //! `axenic inspect` of a weight file: its tensors, its nesting, what it says about itself.
 
-use super::show;
+use super::{Outcome, show};
 use crate::error::Result;
 use crate::report::{Align, Table, harmless};
-use crate::train::{Proof, WeightFile, Weights};
+use crate::train::{WeightFile, Weights};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,11 +44,11 @@ impl Totals {
     }
 }
 
-/// Prints what a weight file of any origin holds.
+/// Prints what a weight file of any origin holds. If its digest does not match, something is left to be done.
 ///
 /// # Errors
 /// It cannot be read or is damaged; the error names it.
-pub(super) fn inspect(path: &Path, is_json: bool) -> Result<()> {
+pub(super) fn inspect(path: &Path, is_json: bool) -> Result<Outcome> {
     let file = WeightFile::read(path)?;
     let mut entries: BTreeMap<&str, Totals> = BTreeMap::new();
     let mut totals = Totals::default();
@@ -70,9 +70,14 @@ pub(super) fn inspect(path: &Path, is_json: bool) -> Result<()> {
         let value = serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into());
         (name.as_str(), value)
     });
+    let digest = digest(&file);
+    let outcome = match digest {
+        Ok(_) => Outcome::Done,
+        Err(_) => Outcome::Incomplete,
+    };
     let inspection = Inspection {
         format: file.format.name(),
-        digest: digest(&file),
+        digest: digest.unwrap_or_else(|e| e.to_string()),
         entries,
         totals,
         tensors,
@@ -80,21 +85,21 @@ pub(super) fn inspect(path: &Path, is_json: bool) -> Result<()> {
         metadata: metadata.collect(),
     };
     match is_json {
-        true => show::json(&inspection),
-        false => show::result(&inspection.text()),
+        true => show::json(&inspection)?,
+        false => show::result(&inspection.text())?,
     }
+    Ok(outcome)
 }
 
-/// Whether a file's digest matches its contents.
-fn digest(file: &WeightFile) -> String {
-    if file.metadata.is_empty() {
-        return "none".to_string();
-    }
-    match Weights::from_file(file) {
-        Ok((_, Proof::Digest)) => "matches".to_string(),
-        Ok((_, Proof::None)) => "none".to_string(),
-        Err(e) => e.to_string(),
-    }
+/// Whether a file has a digest.
+///
+/// # Errors
+/// It does not match the contents.
+fn digest(file: &WeightFile) -> Result<String> {
+    Ok(match Weights::own(file)? {
+        Some(_) => "matches".to_string(),
+        None => "none".to_string(),
+    })
 }
 
 impl Inspection<'_> {

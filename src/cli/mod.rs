@@ -51,45 +51,27 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// What each does is said where its arguments are.
 #[derive(Subcommand)]
 enum Command {
-    /// Trains the IFE system on synthetic gels, evaluates and explains it, and writes a run folder with a report
     Demo(demo::Demo),
-    /// Lists what can compute here, with the limits that matter
     Devices(devices::Devices),
-    /// Writes a synthetic data set as image files and label tables
     Synth(synth::Synth),
-    /// Trains a system
     Train(train::Train),
-    /// Examines data before training: every problem with file and line
     Check(check::Check),
-    /// Prints a system's commented default configuration
     Init(init::Init),
-    /// Scores a trained run on labelled images
     Evaluate(evaluate::Evaluate),
-    /// Checks a run folder's digests and records
     Verify(verify::Verify),
-    /// Reads images with a trained run
     Predict(predict::Predict),
-    /// Shows what a trained run looks at in images
     Explain(explain::Explain),
-    /// Prints a graph's totals and memory plan, before anything runs
     Plan(plan::Plan),
-    /// Lists the layers of a network with shapes, parameters and FLOPs
     Inspect(inspect::Inspect),
-    /// Runs a model on given numbers
     Forward(forward::Forward),
-    /// Makes a safetensors file of a weight file of any origin
     Convert(convert::Convert),
-    /// Lists the operations
     Ops(ops::Ops),
-    /// Runs one operation on given numbers
     Op(op::Op),
-    /// Checks every operation against the f64 reference, on this device
     Audit(audit::Audit),
-    /// Runs a computation node by node and prints what every operation did and how long it took
     Trace(trace::Trace),
-    /// Measures the speed of a training step or an inference
     Bench(bench::Bench),
 }
 

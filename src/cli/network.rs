@@ -6,14 +6,15 @@ use crate::data::decode::decode;
 use crate::data::resize::{Normalisation, resize};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Recompute};
-use crate::models::{self, Model};
+use crate::models::{self, Model, Preprocessing};
 use crate::rng::{Stream, stream_key};
+use crate::shape::Shape;
 use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::graphs;
 use crate::systems::ife::images::NORMALISATION;
 use crate::systems::ife::synth;
+use crate::train::Groups;
 use crate::train::bare::{self, DROPOUT_KEY, ForwardRequest, TrainingRequest};
-use crate::train::{Groups, Weights};
 use clap::ValueEnum;
 use std::path::Path;
 
@@ -47,18 +48,17 @@ impl Pass {
 /// How the training step of a bare model differs from the usual one.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Tuning {
-    /// What of a model stays as it is when it trains, and all below it: layer1, layer*.0, **.bias, or * for all; may be
-    /// repeated
+    /// What of a model stays as it is when it trains, and all below it: layer1, layer*.0, or **.bias; may be repeated
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
     /// What of a model's forward pass the gradient computes again, to save memory
     #[arg(long, value_name = "WHAT", default_value = "no")]
-    recompute: Again,
+    recompute: Recomputed,
 }
 
 /// What is computed again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Again {
+enum Recomputed {
     /// Nothing: it is kept
     #[default]
     No,
@@ -71,8 +71,10 @@ pub(super) enum Configured {
     Ife(Config),
     Model {
         model: Box<dyn Model>,
-        /// Height and width of the images.
-        size: usize,
+        /// Channels, height and width of the images.
+        image: [usize; 3],
+        /// How images are prepared, if that is known.
+        preprocessing: Option<Preprocessing>,
         tuning: Tuning,
     },
 }
@@ -88,7 +90,12 @@ impl Network {
         }
         let model = models::names().find(|own| *own == name);
         model.map(Self::Model).ok_or_else(|| {
-            Error::input(format!("there is no system or model {name:?}; {}", names()))
+            let advice = names();
+            let advice = match nearest(name) {
+                Some(near) => format!("did you mean {near:?}? ({advice})"),
+                None => advice,
+            };
+            Error::input(format!("there is no system or model {name:?}; {advice}"))
         })
     }
 
@@ -100,27 +107,21 @@ impl Network {
         }
     }
 
-    /// The network on images of this size, else of its own, with these settings, fitted to the weights.
-    pub(super) fn configured(
-        self,
-        size: Option<usize>,
-        settings: &[String],
-        weights: Option<&Weights>,
-    ) -> Result<Configured> {
+    /// The network on images of this size, else of its own, with these settings.
+    pub(super) fn configured(self, size: Option<usize>, settings: &[String]) -> Result<Configured> {
         match self {
-            Self::System(System::Ife) => ife(size, settings, weights).map(Configured::Ife),
+            Self::System(System::Ife) => ife(size, settings).map(Configured::Ife),
             Self::Model(name) if !settings.is_empty() => Err(Error::input(format!(
                 "--set goes with a system; {name} has no settings"
             ))),
             Self::Model(name) => {
-                let mut model = models::find(name)?;
-                if let Some(weights) = weights {
-                    model.fit_to(&|name| weights.tensors.get(name).map(Array::shape));
-                }
-                let size = size.unwrap_or(model.profile().preprocessing.size);
+                let model = models::find(name)?;
+                let preprocessing = model.profile().preprocessing;
+                let size = size.unwrap_or(preprocessing.size);
                 Ok(Configured::Model {
                     model,
-                    size,
+                    image: [3, size, size],
+                    preprocessing: Some(preprocessing),
                     tuning: Tuning::default(),
                 })
             }
@@ -132,11 +133,19 @@ impl Network {
 pub(super) fn names() -> String {
     let systems = System::value_variants().iter();
     let systems: Vec<_> = systems.map(|&system| system_name(system)).collect();
+    let plain = models::names().filter(|name| !name.ends_with("_fpn"));
     format!(
-        "systems are {}; models are {}",
+        "systems are {}; models are {}, and each of these with _fpn behind it",
         systems.join(", "),
-        models::names().collect::<Vec<_>>().join(", ")
+        plain.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// The name of a network that a wrong one was likely meant for.
+fn nearest(name: &str) -> Option<&'static str> {
+    let likeness = |own: &&str| strsim::jaro_winkler(&name.to_lowercase(), own);
+    let near = models::names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    near.filter(|near| likeness(near) > 0.85)
 }
 
 fn system_name(system: System) -> String {
@@ -144,16 +153,9 @@ fn system_name(system: System) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_string())
 }
 
-/// The paper's configuration with the width of the weights, the size and the settings given.
-fn ife(size: Option<usize>, settings: &[String], weights: Option<&Weights>) -> Result<Config> {
+/// The paper's configuration with the size and the settings given.
+fn ife(size: Option<usize>, settings: &[String]) -> Result<Config> {
     let mut config = Preset::Paper.config();
-    // If one is missing, the other tells; that it is missing is said with whatever else does not fit.
-    let stem = ["encoder.conv1.weight", "encoder.bn1.weight"].iter();
-    let stem = weights.and_then(|own| stem.copied().find_map(|name| own.tensors.get(name)));
-    if let Some(width) = stem.and_then(|tensor| tensor.shape().first().copied()) {
-        let sized = config.with(&format!("model.width={width}"));
-        config = sized.map_err(|e| e.within("the width of the weights"))?;
-    }
     if let Some(size) = size {
         config = config.with(&format!("model.size={size}"))?;
     }
@@ -168,7 +170,7 @@ impl Configured {
     /// # Errors
     /// It is a system, or the pass is no training step, and something is to be tuned.
     pub(super) fn tuned(mut self, own: Tuning, pass: Pass) -> Result<Self> {
-        if own.freeze.is_empty() && own.recompute == Again::No {
+        if own.freeze.is_empty() && own.recompute == Recomputed::No {
             return Ok(self);
         }
         match (&mut self, pass) {
@@ -190,12 +192,14 @@ impl Configured {
             (
                 Self::Model {
                     model,
-                    size,
+                    image: [channels, height, width],
                     tuning,
+                    ..
                 },
                 pass,
             ) => {
-                let (model, images) = (model.as_ref(), [batch, 3, *size, *size].into());
+                let images = Shape::new(&[batch, *channels, *height, *width])?;
+                let model = model.as_ref();
                 match pass {
                     Pass::Inference => bare::forward(model, images, ForwardRequest::INFERENCE),
                     Pass::TrainingStep => {
@@ -204,8 +208,8 @@ impl Configured {
                             optimizer: Preset::Paper.config().train.sgd(),
                             groups: &freeze.fold(Groups::default(), |own, part| own.freeze(part)),
                             recompute: match tuning.recompute {
-                                Again::No => Recompute::No,
-                                Again::Blocks => Recompute::Blocks,
+                                Recomputed::No => Recompute::No,
+                                Recomputed::Blocks => Recompute::Blocks,
                             },
                         };
                         bare::training_step(model, images, request)
@@ -224,10 +228,12 @@ impl Configured {
     ) -> Result<Vec<(&'static str, Array)>> {
         let mut inputs = match self {
             Self::Ife(config) => synth::step_inputs(config, batch, seed)?,
-            Self::Model { size, .. } => {
+            Self::Model { image, .. } => {
+                let [channels, height, width] = *image;
+                let shape = Shape::new(&[batch, channels, height, width])?;
                 let mut stream = Stream::new(seed, "images", 0, 0);
-                let pixels = (0..batch * 3 * size * size).map(|_| stream.range(-1.0, 1.0) as f32);
-                let x = Array::new([batch, 3, *size, *size], pixels.collect::<Vec<_>>())?;
+                let pixels = (0..shape.elements()).map(|_| stream.range(-1.0, 1.0) as f32);
+                let x = Array::new(shape, pixels.collect::<Vec<_>>())?;
                 let rate = Preset::Paper.config().train.learning_rate;
                 vec![
                     ("x", x),
@@ -244,15 +250,31 @@ impl Configured {
 
     /// An image file as the network wants it [1, 3, H, W].
     pub(super) fn picture(&self, path: &Path) -> Result<Array> {
-        let (size, normalisation) = match self {
-            Self::Ife(config) => (config.model.size, NORMALISATION),
-            Self::Model { model, size, .. } => {
-                let own = model.profile().preprocessing;
-                let [mean, std] = [own.mean, own.std].map(|of| of.map(|value| value as f32));
-                (*size, Normalisation { mean, std })
+        let ([channels, height, width], normalisation) = match self {
+            Self::Ife(config) => {
+                let size = config.model.size;
+                ([3, size, size], Some(NORMALISATION))
             }
+            Self::Model {
+                image,
+                preprocessing,
+                ..
+            } => (*image, preprocessing.as_ref().map(normalisation)),
         };
-        let planes = resize(&decode(path)?.image, size, size)?;
-        Array::new([1, 3, size, size], planes.normalised(&normalisation))
+        let Some(normalisation) = normalisation.filter(|_| channels == 3) else {
+            return Err(Error::input(format!(
+                "an image file has 3 channels, the network's first convolution {channels}"
+            )));
+        };
+        let planes = resize(&decode(path)?.image, height, width)?;
+        Array::new([1, 3, height, width], planes.normalised(&normalisation))
+    }
+}
+
+fn normalisation(preprocessing: &Preprocessing) -> Normalisation {
+    let single = |values: [f64; 3]| values.map(|value| value as f32);
+    Normalisation {
+        mean: single(preprocessing.mean),
+        std: single(preprocessing.std),
     }
 }

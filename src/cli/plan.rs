@@ -85,7 +85,7 @@ struct Output {
 impl Plan {
     pub(super) fn run(self) -> Result<Outcome> {
         let pass = Pass::new(self.train);
-        let configured = self.network.configured(self.size, &self.settings, None)?;
+        let configured = self.network.configured(self.size, &self.settings)?;
         let configured = configured.tuned(self.tuning, pass)?;
         let graph = configured.graph(pass, self.batch as usize)?;
         let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;

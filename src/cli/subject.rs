@@ -1,11 +1,13 @@
 //! What `audit` and `trace` look at: a graph with its parameters and inputs, of a system, a model, or a trained run.
 
-use super::network::{Configured, Network, Pass, names};
+use super::fitting;
+use super::network::{Configured, Network, Pass, Tuning, names};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::systems::ife::run::{RunFolder, Standing};
 use crate::train::Weights;
+use crate::train::fit::Request;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,12 +23,14 @@ pub(super) struct Extent {
     /// Seed of the images and, where there are no weights, of the parameters
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-    /// The weights of a model or system (safetensors), instead of fresh ones
+    /// The weights of a model or system (.safetensors, .pth), of any nesting, instead of fresh ones
     #[arg(long)]
     pub(super) weights: Option<PathBuf>,
     /// One setting of a system, as in share=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) settings: Vec<String>,
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 /// A computation that can be run.
@@ -62,17 +66,14 @@ impl Subject {
         } else {
             extent.batch as usize
         };
-        let target = Target::open(target, extent)?;
+        let target = Target::open(target, extent, pass)?;
         let inputs = match image {
             Some(path) => vec![("x", target.configured.picture(path)?)],
             None => target.configured.inputs(pass, batch, extent.seed)?,
         };
         let graph = Arc::new(target.configured.graph(pass, batch)?);
         let weights = target.weights(&graph, pass, extent)?;
-        weights.check(&graph).map_err(|e| match &extent.weights {
-            Some(path) => e.within(path.display()),
-            None => e,
-        })?;
+        weights.check(&graph)?;
         Ok(Self {
             graph,
             weights,
@@ -117,19 +118,28 @@ fn last_weights(folder: &RunFolder) -> Result<Weights> {
 
 impl Target {
     /// A system or model by its name, or a run folder.
-    fn open(target: &str, extent: &Extent) -> Result<Self> {
+    fn open(target: &str, extent: &Extent, pass: Pass) -> Result<Self> {
         let path = Path::new(target);
         if let Ok(network) = Network::named(target) {
             let own = match network {
                 Network::System(_) => Some(64),
                 Network::Model(_) => None,
             };
-            let weights = extent.weights.as_deref().map(Weights::load).transpose()?;
             let size = extent.size.or(own);
+            let mut configured = network.configured(size, &extent.settings)?;
+            let request = Request {
+                image_size: size.map(|size| [size; 2]),
+                ..Request::default()
+            };
+            let load = |path: &PathBuf| fitting::load(path, &mut configured, &request);
+            let fitted = extent.weights.as_ref().map(load).transpose()?;
+            fitted
+                .iter()
+                .for_each(|fitted| fitting::say(&fitted.account));
             return Ok(Self {
-                configured: network.configured(size, &extent.settings, weights.as_ref())?,
+                configured: configured.tuned(extent.tuning.clone(), pass)?,
                 folder: None,
-                weights,
+                weights: fitted.map(|fitted| fitted.weights),
             });
         }
         if !path.exists() {
@@ -152,7 +162,7 @@ impl Target {
             config = config.with(setting)?;
         }
         Ok(Self {
-            configured: Configured::Ife(config),
+            configured: Configured::Ife(config).tuned(extent.tuning.clone(), pass)?,
             folder: Some(folder),
             weights: None,
         })

@@ -10,8 +10,10 @@ use crate::report;
 use crate::train::Files;
 use std::path::{Path, PathBuf};
 
-/// Runs a computation node by node and prints its ledger: shapes, min/mean/max, time, FLOPs, bytes, how near each comes
-/// to what the device can do at most, and the digests of the shaders that ran.
+/// Runs a computation node by node and prints its ledger.
+///
+/// The ledger has shapes, min/mean/max, time, FLOPs, bytes, how near each operation comes to what the device can do at most,
+/// and the digests of the shaders that ran.
 ///
 /// A system (`ife`) is traced with fresh parameters on synthetic images, a model (`resnet18`) with fresh ones or
 /// --weights on noise, a run folder with those it has learnt. Or any of them on an --image.

@@ -6,8 +6,10 @@ use crate::systems::ife::run::RunFolder;
 use crate::systems::ife::verify::{Finding, State, verify};
 use std::path::PathBuf;
 
-/// Holds a run folder against its audit record, record.json: the content of all weights and checkpoints, the files, the
-/// configuration, the data if it is still there, and this program's version and shaders.
+/// Holds a run folder against its audit record, record.json.
+///
+/// Held against it are the content of all weights and checkpoints, the files, the configuration, the data if it is still
+/// there, and this program's version and shaders.
 ///
 /// What cannot be checked is said; what has changed makes the exit code 1.
 ///

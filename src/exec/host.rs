@@ -118,8 +118,8 @@ fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
 
 struct Lasting<R> {
     spec: Spec,
-    buffer: Buffer<R>,
-    written: bool,
+    /// Nothing until it is written: what is written brings its own memory.
+    buffer: Option<Buffer<R>>,
 }
 
 struct Ready<R> {
@@ -203,25 +203,15 @@ impl<R: HostReal> Host<R> {
     }
 
     fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
-        match self.lasting.get(&leaf.name) {
-            Some(old) if old.spec != spec => Err(Error::shape(format!(
-                "{:?} has shape {} here and {spec} in the new plan",
-                leaf.name, old.spec
-            ))),
-            Some(_) => Ok(()),
-            None => {
-                let buffer = Buffer::zeros(spec.element, spec.shape.elements())?;
-                self.lasting.insert(
-                    leaf.name.clone(),
-                    Lasting {
-                        spec,
-                        buffer,
-                        written: false,
-                    },
-                );
-                Ok(())
-            }
+        let own = self.lasting.entry(leaf.name.clone());
+        let own = own.or_insert(Lasting { spec, buffer: None });
+        if own.spec == spec {
+            return Ok(());
         }
+        Err(Error::shape(format!(
+            "{:?} has shape {} here and {spec} in the new plan",
+            leaf.name, own.spec
+        )))
     }
 
     pub(super) fn write(&mut self, name: &str, value: &Array) -> Result<()> {
@@ -230,8 +220,7 @@ impl<R: HostReal> Host<R> {
             .get_mut(name)
             .ok_or_else(|| super::unknown_leaf(name))?;
         super::check_spec(name, lasting.spec, value.spec())?;
-        lasting.buffer = Buffer::from_array(value);
-        lasting.written = true;
+        lasting.buffer = Some(Buffer::from_array(value));
         Ok(())
     }
 
@@ -240,7 +229,11 @@ impl<R: HostReal> Host<R> {
             .lasting
             .get(name)
             .ok_or_else(|| super::unknown_leaf(name))?;
-        to_array(lasting.buffer.view(lasting.spec))
+        let buffer = lasting
+            .buffer
+            .as_ref()
+            .ok_or_else(|| super::no_value(name))?;
+        to_array(buffer.view(lasting.spec))
     }
 
     pub(super) fn run(
@@ -255,7 +248,11 @@ impl<R: HostReal> Host<R> {
             .into_iter()
             .map(|(node, array)| (node, Buffer::from_array(array)))
             .collect();
-        let is_written = |name: &str| self.lasting.get(name).is_some_and(|own| own.written);
+        let is_written = |name: &str| {
+            self.lasting
+                .get(name)
+                .is_some_and(|own| own.buffer.is_some())
+        };
         super::check_written(&plan, is_written)?;
         // The slots leave their place for the run, so that leaves and slots can be borrowed side by side.
         let pooled = self.plans[index].pooled.clone();
@@ -302,9 +299,10 @@ enum New<R> {
 
 impl<R: HostReal> Lasting<R> {
     fn store(&mut self, new: New<R>, slots: &[Buffer<R>]) {
-        match new {
-            New::InSlot(slot) => self.buffer.copy_from(slots[slot].view(self.spec)),
-            New::Copied(buffer) => self.buffer = buffer,
+        match (new, &mut self.buffer) {
+            (New::InSlot(slot), Some(own)) => own.copy_from(slots[slot].view(self.spec)),
+            (New::InSlot(_), None) => unreachable!("a run needs every leaf written"),
+            (New::Copied(buffer), own) => *own = Some(buffer),
         }
     }
 }
@@ -410,7 +408,7 @@ impl<R: HostReal> Memory<'_, R> {
         let leaf = self.plan.graph().nodes()[node].leaf();
         let lasting = leaf
             .filter(|leaf| leaf.kind.init().is_some())
-            .map(|leaf| &self.lasting[&leaf.name].buffer);
+            .and_then(|leaf| self.lasting[&leaf.name].buffer.as_ref());
         lasting.unwrap_or_else(|| {
             self.given
                 .get(&node)

@@ -270,7 +270,7 @@ fn check_written(plan: &Plan, is_written: impl Fn(&str) -> bool) -> Result<()> {
     let lasting = |leaf: &Leaf| leaf.kind.init().is_some();
     let mut leaves = plan.graph().leaves();
     match leaves.find(|(_, leaf, _)| lasting(leaf) && !is_written(&leaf.name)) {
-        Some((_, leaf, _)) => Err(Error::input(format!("{:?} has no value yet", leaf.name))),
+        Some((_, leaf, _)) => Err(no_value(&leaf.name)),
         None => Ok(()),
     }
 }
@@ -282,6 +282,10 @@ fn check_spec(name: &str, wanted: Spec, given: Spec) -> Result<()> {
     Err(Error::input(format!(
         "{name:?} has shape {wanted}, but {given} was given"
     )))
+}
+
+fn no_value(name: &str) -> Error {
+    Error::input(format!("{name:?} has no value yet"))
 }
 
 fn unknown_leaf(name: &str) -> Error {

@@ -3,6 +3,7 @@
 use super::{Graph, Node, Source, ValueId};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::panic::Location;
 
 impl fmt::Display for Graph {
     /// `%7 [2, 64, 16, 16] = relu(%6)  @ layer1.0  src/models/resnet.rs:40`; what belongs to a recomputation says so
@@ -50,12 +51,8 @@ impl Graph {
         } else {
             format!(" in {}", own.path)
         };
-        format!(
-            "{} %{node}{path} (recorded at {}:{})",
-            own.name(),
-            own.place.file(),
-            own.place.line()
-        )
+        let place = recorded_at(own.place);
+        format!("{} %{node}{path} ({place})", own.name())
     }
 
     fn results(&self) -> String {
@@ -69,6 +66,11 @@ impl Graph {
             .map(|(leaf, value)| format!("{} := {}\n", reference(*leaf), reference(*value)));
         outputs.chain(assigns).collect()
     }
+}
+
+/// Where a node comes from: `recorded at src/models/resnet.rs:88`.
+pub(super) fn recorded_at(place: &Location<'_>) -> String {
+    format!("recorded at {}:{}", place.file(), place.line())
 }
 
 fn reference(value: ValueId) -> String {

@@ -15,6 +15,7 @@
 //! `torch.utils.checkpoint.checkpoint`.
 
 use super::op::Call;
+use super::print::recorded_at;
 use super::recorder::{Inside, Recorder, Scope, Tensor};
 use super::{Node, Source, ValueId};
 use crate::error::Result;
@@ -160,12 +161,7 @@ impl Recorder {
         };
         let _place = self.enter_node(node);
         let _again = self.enter(|here| here.recomputation = again.map(|again| again.number));
-        let place = format!(
-            "gradient of {} recorded at {}:{}",
-            op.name(),
-            recorded.place.file(),
-            recorded.place.line()
-        );
+        let place = format!("gradient of {} {}", op.name(), recorded_at(recorded.place));
         op.vjp(&call, output_grads)
             .map(Some)
             .map_err(|e| e.at(place))

@@ -1,6 +1,7 @@
 //! Recording: handles to values, scopes that name parameters, and the source place of every node.
 
 use super::op::{AnyOp, Op};
+use super::print::recorded_at;
 use super::recompute::Block;
 use super::{Graph, Init, Leaf, LeafKind, Node, Source, ValueId};
 use crate::array::{Array, Spec};
@@ -135,7 +136,8 @@ impl Recorder {
         inputs: &[Tensor<'g>],
     ) -> Result<Vec<Tensor<'g>>> {
         let caller = Location::caller();
-        let place = self.state.borrow().here.place.unwrap_or(caller);
+        let Here { place, path, .. } = self.state.borrow().here.clone();
+        let place = place.unwrap_or(caller);
         let specs: Vec<Spec> = inputs.iter().map(Tensor::spec).collect();
         if inputs
             .iter()
@@ -146,9 +148,10 @@ impl Recorder {
                 op.name()
             )));
         }
-        let outputs = op
-            .outputs(&specs)
-            .map_err(|e| e.at(format!("recorded at {}:{}", place.file(), place.line())))?;
+        let outputs = op.outputs(&specs).map_err(|e| match path.is_empty() {
+            true => e.at(recorded_at(place)),
+            false => e.at(format!("{path}, {}", recorded_at(place))),
+        })?;
         let inputs = inputs.iter().map(Tensor::value).collect();
         Ok(self.push(Source::Op(op), inputs, outputs, place))
     }
@@ -354,7 +357,10 @@ impl Drop for Inside<'_> {
         state.here = self.outer.clone();
         if let Some(mut block) = self.block.take() {
             block.nodes.end = state.graph.nodes.len();
-            state.blocks.push(block);
+            // One without nodes has nothing to recompute, and is no layer.
+            if !block.nodes.is_empty() {
+                state.blocks.push(block);
+            }
         }
     }
 }

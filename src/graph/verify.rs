@@ -1,5 +1,6 @@
 //! The invariants of a graph, checked once after it is recorded: executors rely on them.
 
+use super::print::recorded_at;
 use super::{Graph, Source};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -9,8 +10,8 @@ use crate::shape::Shape;
 pub(super) fn verify(graph: &Graph) -> Result<()> {
     for (i, node) in graph.nodes().iter().enumerate() {
         let complaint = |what: &str| {
-            let place = format!("recorded at {}:{}", node.place.file(), node.place.line());
-            Error::shape(format!("node {i} ({}): {what}", node.name())).at(place)
+            let complaint = Error::shape(format!("node {i} ({}): {what}", node.name()));
+            complaint.at(recorded_at(node.place))
         };
         if node.inputs.iter().any(|input| input.node >= i) {
             return Err(complaint("reads a value that is computed later"));

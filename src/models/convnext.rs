@@ -130,6 +130,13 @@ impl Names {
         }
     }
 
+    fn pooling(self) -> &'static str {
+        match self {
+            Names::Torchvision => "avgpool",
+            Names::Timm => "head.global_pool",
+        }
+    }
+
     fn last_norm(self) -> &'static str {
         match self {
             Names::Torchvision => "classifier.0",
@@ -194,6 +201,7 @@ impl Model for ConvNeXt {
         let _inside = scope.enter();
         let stages = self.maps(scope, x, mode)?;
         let embedding = ops::mean(stages[3], &[2, 3], KeepAxes::No)?; // [N, D]
+        scope.name(self.names.pooling()).tap(embedding);
         let embedding = layer_norm(&scope.name(self.names.last_norm()), embedding, EPS)?;
         Ok(Features {
             stages: stages.to_vec(),

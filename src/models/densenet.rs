@@ -40,7 +40,7 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
-use crate::nn::{Conv2d, Linear, Mode, batch_norm2d, conv2d, he_normal, linear};
+use crate::nn::{Conv2d, Linear, Mode, batch_norm2d_relu, conv2d, kaiming_normal, linear};
 use crate::ops::{self, CountIncludePad, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
@@ -115,7 +115,7 @@ impl Model for DenseNet {
         let embedding = ops::mean(y, &[2, 3], KeepAxes::No)?; // [N, D]
         Ok(Features {
             stages: stages.to_vec(),
-            embedding,
+            embedding: scope.name("avgpool").tap(embedding),
         })
     }
 
@@ -208,11 +208,13 @@ fn transition<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<T
     Ok(scope.tap(y))
 }
 
+#[track_caller]
 fn norm_relu<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<Tensor<'g>> {
-    ops::relu(batch_norm2d(scope, x, mode.batch_norm(scope))?)
+    batch_norm2d_relu(scope, x, mode.batch_norm(scope))
 }
 
 /// A square window over all channels of x.
+#[track_caller]
 fn convolve<'g>(
     scope: &Scope<'g>,
     x: Tensor<'g>,
@@ -222,7 +224,7 @@ fn convolve<'g>(
 ) -> Result<Tensor<'g>> {
     let channels = x.shape().get(1).copied().unwrap_or(0);
     let settings = Conv2d {
-        weight_init: Some(he_normal(channels * kernel_size * kernel_size)),
+        weight_init: Some(kaiming_normal(channels * kernel_size * kernel_size)),
         ..Conv2d::square(out_channels, kernel_size, stride)
     };
     conv2d(scope, x, settings)

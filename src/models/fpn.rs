@@ -33,7 +33,7 @@
 use super::{Features, Model, Profile};
 use crate::error::{Error, Result};
 use crate::graph::{Init, Scope, Tensor};
-use crate::nn::{Bias, Conv2d, Mode, conv2d, lecun_uniform};
+use crate::nn::{Bias, Conv2d, Mode, conv2d, kaiming_uniform};
 use crate::ops::{self, Interpolation, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
@@ -144,6 +144,7 @@ impl Model for FeaturePyramid {
 ///
 /// # Errors
 /// There are no maps, or they are none.
+#[track_caller]
 pub fn feature_pyramid<'g>(
     scope: &Scope<'g>,
     maps: &[Tensor<'g>],
@@ -176,6 +177,7 @@ fn enlarge<'g>(x: Tensor<'g>, finer: Tensor<'g>) -> Result<Tensor<'g>> {
 }
 
 /// A convolution with bias that keeps the size, called `0` in its scope.
+#[track_caller]
 fn convolve<'g>(
     scope: &Scope<'g>,
     x: Tensor<'g>,
@@ -185,7 +187,7 @@ fn convolve<'g>(
     let channels = x.shape().get(1).copied().unwrap_or(0);
     let settings = Conv2d {
         bias: Bias::Yes,
-        weight_init: Some(lecun_uniform(channels * kernel_size * kernel_size)),
+        weight_init: Some(kaiming_uniform(channels * kernel_size * kernel_size, 1.0)),
         bias_init: Some(Init::Constant(0.0)),
         ..Conv2d::square(out_channels, kernel_size, 1)
     };

@@ -39,7 +39,9 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{BatchNorm2d, Bias, Conv2d, Mode, batch_norm2d, conv2d, linear, linear_weight};
+use crate::nn::{
+    BatchNorm2d, Bias, Conv2d, Mode, batch_norm2d_relu, conv2d, default_uniform, linear,
+};
 use crate::ops::{self, CountIncludePad, Pooling};
 use crate::shape::{KeepAxes, Shape};
 
@@ -147,9 +149,11 @@ fn stem<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<Tensor<
 /// The Inception block of the stem: 1×1, 5×5, two 3×3, and a mean, side by side.
 fn mixed_5b<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<Tensor<'g>> {
     let _block = mode.enter_block(scope);
-    let pooling = Pooling::sliding([3, 3], [1, 1], [1, 1]);
-    let mean = ops::avg_pool2d(x, pooling, CountIncludePad::No)?;
-    let mean = scope.name("branch3.0").tap(mean);
+    let mean = || {
+        let windows = Pooling::sliding([3, 3], [1, 1], [1, 1]);
+        let mean = ops::avg_pool2d(x, windows, CountIncludePad::No)?;
+        Ok(scope.name("branch3.0").tap(mean))
+    };
     let branches = [
         convolve(&scope.name("branch0"), x, window(96, 1), mode)?,
         chain(
@@ -164,7 +168,7 @@ fn mixed_5b<'g>(scope: &Scope<'g>, x: Tensor<'g>, mode: &Mode<'g>) -> Result<Ten
             &[window(64, 1), window(96, 3), window(96, 3)],
             mode,
         )?,
-        convolve(&scope.name("branch3.1"), mean, window(64, 1), mode)?,
+        convolve(&scope.name("branch3.1"), mean()?, window(64, 1), mode)?,
     ];
     Ok(scope.tap(ops::concat(&branches, 1)?)) // 96 + 64 + 96 + 64 channels
 }
@@ -271,7 +275,7 @@ fn residual<'g>(
     let y = ops::concat(branches, 1)?;
     let settings = Conv2d {
         bias: Bias::Yes,
-        weight_init: Some(linear_weight(y.shape()[1])),
+        weight_init: Some(default_uniform(y.shape()[1])),
         ..window(x.shape()[1], 1)
     };
     let y = conv2d(&scope.name("conv2d"), y, settings)?;
@@ -291,20 +295,22 @@ fn repeat<'g>(
 }
 
 /// Convolutions one after the other, each with its norm and relu.
+#[track_caller]
 fn chain<'g>(
     scope: &Scope<'g>,
     x: Tensor<'g>,
     windows: &[Conv2d],
     mode: &Mode<'g>,
 ) -> Result<Tensor<'g>> {
-    let mut layers = windows.iter().enumerate();
-    let y = layers.try_fold(x, |x, (index, &window)| {
-        convolve(&scope.name(index), x, window, mode)
-    })?;
+    let mut y = x;
+    for (index, &window) in windows.iter().enumerate() {
+        y = convolve(&scope.name(index), y, window, mode)?;
+    }
     Ok(scope.tap(y))
 }
 
 /// `conv`, `bn` and relu.
+#[track_caller]
 fn convolve<'g>(
     scope: &Scope<'g>,
     x: Tensor<'g>,
@@ -315,7 +321,7 @@ fn convolve<'g>(
     let [height, width] = window.kernel_size;
     let channels = x.shape().get(1).copied().unwrap_or(0);
     let settings = Conv2d {
-        weight_init: Some(linear_weight(channels * height * width)),
+        weight_init: Some(default_uniform(channels * height * width)),
         ..window
     };
     let y = conv2d(&scope.name("conv"), x, settings)?;
@@ -324,7 +330,7 @@ fn convolve<'g>(
         eps: EPS,
         ..mode.batch_norm(&norm)
     };
-    Ok(scope.tap(ops::relu(batch_norm2d(&norm, y, settings)?)?))
+    Ok(scope.tap(batch_norm2d_relu(&norm, y, settings)?))
 }
 
 /// The maximum of 3×3 windows at every other pixel, without padding.

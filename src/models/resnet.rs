@@ -34,7 +34,7 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{Conv2d, Mode, batch_norm2d, conv2d, linear};
+use crate::nn::{BatchNorm2d, Conv2d, Mode, batch_norm2d, batch_norm2d_relu, conv2d, linear};
 use crate::ops;
 use crate::shape::{KeepAxes, Shape};
 
@@ -48,12 +48,35 @@ pub enum Block {
 }
 
 /// How the weight of the last norm of a block starts.
+///
+/// ```
+/// use axenic::{graph::Graph, array::Spec, models::{self, resnet}, nn::Mode, train::Weights};
+/// let mut network = resnet::resnet18();
+/// network.last_norm = resnet::LastNorm::Zero;
+/// let graph = Graph::record(|r| {
+///     let x = r.input("x", Spec::real([2, 3, 32, 32]))?;
+///     models::record(&network, &r.scope(), x, &Mode::training(None))
+/// })?;
+/// let start = Weights::initial(&graph, 0)?.tensors;
+/// assert!(start["layer1.0.bn2.weight"].to_f64().iter().all(|weight| *weight == 0.0));
+/// assert!(start["layer1.0.bn1.weight"].to_f64().iter().all(|weight| *weight == 1.0));
+/// # axenic::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastNorm {
     /// As every other norm's.
     One,
     /// So that the block starts as the identity.
     Zero,
+}
+
+impl LastNorm {
+    fn weight(self) -> f64 {
+        match self {
+            LastNorm::One => 1.0,
+            LastNorm::Zero => 0.0,
+        }
+    }
 }
 
 /// A residual network.
@@ -132,7 +155,7 @@ impl Model for ResNet {
         let _inside = scope.enter();
         let bn1 = scope.name("bn1");
         let y = conv2d(&scope.name("conv1"), x, Conv2d::square(64, 7, 2))?;
-        let y = ops::relu(batch_norm2d(&bn1, y, mode.batch_norm(&bn1))?)?; // [N, 64, H/2, W/2]
+        let y = batch_norm2d_relu(&bn1, y, mode.batch_norm(&bn1))?; // [N, 64, H/2, W/2]
         let windows = ops::Pooling::sliding([3, 3], [2, 2], [1, 1]);
         let (mut y, _index) = ops::max_pool2d(y, windows)?; // [N, 64, H/4, W/4]
         scope.name("maxpool").tap(y);
@@ -178,16 +201,16 @@ impl ResNet {
             Block::Basic => self.basic(scope, x, width, stride, mode)?,
             Block::Bottleneck => self.bottleneck(scope, x, width, stride, mode)?,
         };
-        let kept = if x.shape() == y.shape() {
+        let shortcut = if x.shape() == y.shape() {
             x
         } else {
             let projection = Conv2d::square(y.shape()[1], 1, stride);
             let downsample = scope.name("downsample");
             let norm = downsample.name("1");
-            let kept = conv2d(&downsample.name("0"), x, projection)?;
-            batch_norm2d(&norm, kept, mode.batch_norm(&norm))?
+            let x = conv2d(&downsample.name("0"), x, projection)?;
+            batch_norm2d(&norm, x, mode.batch_norm(&norm))?
         };
-        Ok(scope.tap(ops::relu(ops::add(y, kept)?)?))
+        Ok(scope.tap(ops::relu(ops::add(y, shortcut)?)?))
     }
 
     /// F of figure 5, left: 3×3/s, relu, 3×3.
@@ -199,8 +222,8 @@ impl ResNet {
         stride: usize,
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
-        let y = self.convolve(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
-        self.convolve(scope, 2, ops::relu(y)?, Conv2d::square(width, 3, 1), mode)
+        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
+        self.last_conv_norm(scope, 2, y, Conv2d::square(width, 3, 1), mode)
     }
 
     /// F of figure 5, right: 1×1, relu, 3×3/s, relu, 1×1 to four times the width.
@@ -212,42 +235,40 @@ impl ResNet {
         stride: usize,
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
-        let y = self.convolve(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
-        let y = self.convolve(
-            scope,
-            2,
-            ops::relu(y)?,
-            Conv2d::square(width, 3, stride),
-            mode,
-        )?;
-        self.convolve(
-            scope,
-            3,
-            ops::relu(y)?,
-            Conv2d::square(4 * width, 1, 1),
-            mode,
-        )
+        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
+        let y = conv_norm_relu(scope, 2, y, Conv2d::square(width, 3, stride), mode)?;
+        self.last_conv_norm(scope, 3, y, Conv2d::square(4 * width, 1, 1), mode)
     }
 
-    /// `conv<n>` and `bn<n>`.
-    fn convolve<'g>(
+    /// `conv<n>` and `bn<n>` at the end of F.
+    fn last_conv_norm<'g>(
         &self,
         scope: &Scope<'g>,
         n: usize,
         x: Tensor<'g>,
-        window: Conv2d,
+        conv: Conv2d,
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
-        let y = conv2d(&scope.name(format!("conv{n}")), x, window)?;
+        let y = conv2d(&scope.name(format!("conv{n}")), x, conv)?;
         let norm = scope.name(format!("bn{n}"));
-        let mut settings = mode.batch_norm(&norm);
-        let last = match self.block {
-            Block::Basic => 2,
-            Block::Bottleneck => 3,
+        let settings = BatchNorm2d {
+            weight_init: self.last_norm.weight(),
+            ..mode.batch_norm(&norm)
         };
-        if n == last && self.last_norm == LastNorm::Zero {
-            settings.weight_init = 0.0;
-        }
         batch_norm2d(&norm, y, settings)
     }
+}
+
+/// `conv<n>`, `bn<n>` and relu.
+#[track_caller]
+fn conv_norm_relu<'g>(
+    scope: &Scope<'g>,
+    n: usize,
+    x: Tensor<'g>,
+    conv: Conv2d,
+    mode: &Mode<'g>,
+) -> Result<Tensor<'g>> {
+    let y = conv2d(&scope.name(format!("conv{n}")), x, conv)?;
+    let norm = scope.name(format!("bn{n}"));
+    batch_norm2d_relu(&norm, y, mode.batch_norm(&norm))
 }

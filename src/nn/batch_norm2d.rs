@@ -42,7 +42,8 @@ impl BatchNorm2d {
 /// y = (x − mean) / √(variance + eps) · weight + bias per channel; x [N, C, H, W].
 ///
 /// Parameters `weight` and `bias` `[C]`, states `running_mean` and `running_var` `[C]`. The batch is normalised with its
-/// biased variance; the running variance moves towards the unbiased one.
+/// biased variance; the running variance moves towards the unbiased one. A channel with a single value has variance 0 and
+/// gives its bias; PyTorch refuses it.
 ///
 /// Reference: Ioffe and Szegedy 2015, algorithm 1; `torch.nn.BatchNorm2d`.
 ///
@@ -65,44 +66,105 @@ pub fn batch_norm2d<'g>(
     settings: BatchNorm2d,
 ) -> Result<Tensor<'g>> {
     let _layer = scope.enter_layer(Location::caller());
-    let channels = x.shape().get(1).copied().unwrap_or(0);
-    let weight = scope.parameter("weight", [channels], Init::Constant(settings.weight_init))?;
-    let bias = scope.parameter("bias", [channels], Init::Constant(0.0))?;
-    let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0))?;
-    let running_var = scope.state("running_var", [channels], Init::Constant(1.0))?;
-    let y = match settings.mode {
-        BatchNormMode::Running => ops::batch_norm(
+    Ok(scope.tap(Norm::declare(scope, x, settings)?.apply(ops::batch_norm)?))
+}
+
+/// The positive part of what [`batch_norm2d`] gives, in one pass over memory. What the scope gives to taps is what the
+/// rectifier sees, as elsewhere.
+///
+/// ```
+/// # use axenic::{eval, nn, ops};
+/// let [y] = eval(|r| {
+///     let x = ops::fill(r, [2, 3, 4, 4], -5.0)?;
+///     let settings = nn::BatchNorm2d::new(nn::BatchNormMode::Running);
+///     Ok([nn::batch_norm2d_relu(&r.scope().name("bn1"), x, settings)?])
+/// })?;
+/// assert!(y.to_f64().iter().all(|y| *y == 0.0));
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has fewer than two axes.
+#[track_caller]
+pub fn batch_norm2d_relu<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    settings: BatchNorm2d,
+) -> Result<Tensor<'g>> {
+    let _layer = scope.enter_layer(Location::caller());
+    let norm = Norm::declare(scope, x, settings)?;
+    // A node that nothing needs unless it is tapped.
+    scope.tap(norm.apply(ops::batch_norm)?);
+    norm.apply(ops::batch_norm_relu)
+}
+
+/// A batch norm with its parameters and statistics.
+struct Norm<'g> {
+    x: Tensor<'g>,
+    /// Mean and variance.
+    moments: [Tensor<'g>; 2],
+    /// Weight and bias.
+    affine: [Tensor<'g>; 2],
+    eps: f64,
+    statistics: ops::Statistics,
+}
+
+/// An operation on x, mean, variance, weight, bias, eps.
+type Normalise<'g> = fn(
+    Tensor<'g>,
+    Tensor<'g>,
+    Tensor<'g>,
+    Tensor<'g>,
+    Tensor<'g>,
+    f64,
+    ops::Statistics,
+) -> Result<Tensor<'g>>;
+
+impl<'g> Norm<'g> {
+    /// Declares the parameters, and lets the running statistics move.
+    fn declare(scope: &Scope<'g>, x: Tensor<'g>, settings: BatchNorm2d) -> Result<Self> {
+        let channels = x.shape().get(1).copied().unwrap_or(0);
+        let weight = scope.parameter("weight", [channels], Init::Constant(settings.weight_init))?;
+        let bias = scope.parameter("bias", [channels], Init::Constant(0.0))?;
+        let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0))?;
+        let running_var = scope.state("running_var", [channels], Init::Constant(1.0))?;
+        let (moments, statistics) = match settings.mode {
+            BatchNormMode::Running => ([running_mean, running_var], ops::Statistics::Running),
+            BatchNormMode::Batch => {
+                let (mean, variance) = ops::batch_statistics(x)?;
+                // M values a channel; their unbiased variance is M / (M − 1) times the biased one.
+                let count = x.shape().elements() as f64 / channels as f64;
+                let unbiased = count / (count - 1.0).max(1.0);
+                scope.assign(
+                    "running_mean",
+                    ops::running_update(running_mean, mean, settings.momentum, 1.0)?,
+                )?;
+                scope.assign(
+                    "running_var",
+                    ops::running_update(running_var, variance, settings.momentum, unbiased)?,
+                )?;
+                ([mean, variance], ops::Statistics::Batch)
+            }
+        };
+        Ok(Self {
             x,
-            running_mean,
-            running_var,
+            moments,
+            affine: [weight, bias],
+            eps: settings.eps,
+            statistics,
+        })
+    }
+
+    fn apply(&self, normalise: Normalise<'g>) -> Result<Tensor<'g>> {
+        let ([mean, variance], [weight, bias]) = (self.moments, self.affine);
+        normalise(
+            self.x,
+            mean,
+            variance,
             weight,
             bias,
-            settings.eps,
-            ops::Statistics::Running,
-        ),
-        BatchNormMode::Batch => {
-            let (mean, variance) = ops::batch_statistics(x)?;
-            // M values a channel; their unbiased variance is M / (M − 1) times the biased one.
-            let count = x.shape().elements() as f64 / channels as f64;
-            let unbiased = count / (count - 1.0).max(1.0);
-            scope.assign(
-                "running_mean",
-                ops::running_update(running_mean, mean, settings.momentum, 1.0)?,
-            )?;
-            scope.assign(
-                "running_var",
-                ops::running_update(running_var, variance, settings.momentum, unbiased)?,
-            )?;
-            ops::batch_norm(
-                x,
-                mean,
-                variance,
-                weight,
-                bias,
-                settings.eps,
-                ops::Statistics::Batch,
-            )
-        }
-    };
-    Ok(scope.tap(y?))
+            self.eps,
+            self.statistics,
+        )
+    }
 }

@@ -1,6 +1,6 @@
 //! The one-dimensional convolution: over signals.
 
-use super::{linear_bias, linear_weight};
+use super::default_uniform;
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
 use crate::ops;
@@ -89,7 +89,7 @@ pub fn conv1d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv1d) -> Result<
         ..
     } = settings;
     let own = channels / groups.max(1);
-    let weight = scope.parameter("weight", [maps, own, taps], linear_weight(own * taps))?;
+    let weight = scope.parameter("weight", [maps, own, taps], default_uniform(own * taps))?;
     let weight = ops::reshape(weight, [maps, own, 1, taps])?;
     let x = ops::reshape(x, [n, channels, 1, length])?;
     let (x, padding) = match settings.padding {
@@ -110,7 +110,7 @@ pub fn conv1d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv1d) -> Result<
     match settings.bias {
         Bias::No => Ok(y),
         Bias::Yes => {
-            let bias = scope.parameter("bias", [maps], linear_bias(own * taps))?;
+            let bias = scope.parameter("bias", [maps], default_uniform(own * taps))?;
             ops::add(y, ops::reshape(bias, [maps, 1])?)
         }
     }

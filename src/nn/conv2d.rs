@@ -1,6 +1,6 @@
 //! The two-dimensional convolution.
 
-use super::{Bias, he_normal, linear_bias};
+use super::{Bias, default_uniform, kaiming_normal};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops;
@@ -65,7 +65,7 @@ pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<
     let _layer = scope.enter_layer(Location::caller());
     let (k, [r, s]) = (settings.out_channels, settings.kernel_size);
     let channels = x.shape().get(1).copied().unwrap_or(0) / settings.groups.max(1);
-    let init = settings.weight_init.unwrap_or(he_normal(k * r * s));
+    let init = settings.weight_init.unwrap_or(kaiming_normal(k * r * s));
     let weight = scope.parameter("weight", [k, channels, r, s], init)?;
     let window = ops::Conv2d {
         stride: settings.stride,
@@ -78,6 +78,10 @@ pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<
         return Ok(scope.tap(y));
     }
     let init = settings.bias_init;
-    let bias = scope.parameter("bias", [k], init.unwrap_or(linear_bias(channels * r * s)))?;
+    let bias = scope.parameter(
+        "bias",
+        [k],
+        init.unwrap_or(default_uniform(channels * r * s)),
+    )?;
     Ok(scope.tap(ops::add(y, ops::reshape(bias, [1, k, 1, 1])?)?))
 }

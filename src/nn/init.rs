@@ -2,39 +2,36 @@
 
 use crate::graph::Init;
 
-/// He et al. 2015, for layers before a relu: normal with standard deviation √(2 / connections)
-/// (`torch.nn.init.kaiming_normal_`), for a convolution's weight [K, C/G, R, S] over the outgoing connections K·R·S
-/// (equation 14, `mode="fan_out"`) or over the incoming ones C/G·R·S (equation 10, `fan_in`).
-pub fn he_normal(connections: usize) -> Init {
+/// He et al. 2015, for layers before a relu: normal with standard deviation √(2 / fan)
+/// (`torch.nn.init.kaiming_normal_`). The fan of a convolution's weight [K, C/G, R, S] is K·R·S outgoing connections
+/// (equation 14, `mode="fan_out"`) or C/G·R·S incoming ones (equation 10, `fan_in`).
+pub fn kaiming_normal(fan: usize) -> Init {
     Init::Normal {
-        std: (2.0 / connections as f64).sqrt(),
+        std: (2.0 / fan as f64).sqrt(),
     }
 }
 
-/// Uniform with variance 1 / connections, so that a layer of so many incoming connections without activation keeps the
-/// variance: LeCun et al. 1998, *Efficient BackProp*, equation 16 (`torch.nn.init.kaiming_uniform_(a=1)`).
-pub fn lecun_uniform(connections: usize) -> Init {
+/// Uniform in ±√(6 / ((1 + a²)·fan_in)), for layers before a leaky relu of slope a (He et al. 2015, equation 15;
+/// `torch.nn.init.kaiming_uniform_`). With a = 1 a linear layer keeps the variance: LeCun et al. 1998, *Efficient BackProp*,
+/// equation 16.
+pub fn kaiming_uniform(fan_in: usize, a: f64) -> Init {
     Init::Uniform {
-        bound: (3.0 / connections as f64).sqrt(),
+        bound: (6.0 / ((1.0 + a * a) * fan_in as f64)).sqrt(),
     }
 }
 
-/// The weight of a linear layer: uniform in ±1/√inputs (`torch.nn.Linear`'s default).
-pub fn linear_weight(inputs: usize) -> Init {
+/// Uniform in ±1/√fan_in: how weights and biases of `torch.nn.Linear` and `torch.nn.Conv2d` start if nothing else is said
+/// (of weights [`kaiming_uniform`] with a = √5).
+pub fn default_uniform(fan_in: usize) -> Init {
     Init::Uniform {
-        bound: 1.0 / (inputs as f64).sqrt(),
+        bound: 1.0 / (fan_in as f64).sqrt(),
     }
 }
 
-/// The bias of a linear layer: uniform in ±1/√inputs (`torch.nn.Linear`'s default).
-pub fn linear_bias(inputs: usize) -> Init {
-    linear_weight(inputs)
-}
-
-/// Glorot and Bengio 2010: uniform in ±√(6 / (inputs + outputs)) (`torch.nn.init.xavier_uniform_`).
-pub fn xavier_uniform(inputs: usize, outputs: usize) -> Init {
+/// Glorot and Bengio 2010: uniform in ±√(6 / (fan_in + fan_out)) (`torch.nn.init.xavier_uniform_`).
+pub fn xavier_uniform(fan_in: usize, fan_out: usize) -> Init {
     Init::Uniform {
-        bound: (6.0 / (inputs + outputs) as f64).sqrt(),
+        bound: (6.0 / (fan_in + fan_out) as f64).sqrt(),
     }
 }
 

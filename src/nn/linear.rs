@@ -1,6 +1,6 @@
 //! The linear layer.
 
-use super::{linear_bias, linear_weight};
+use super::default_uniform;
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops;
@@ -48,9 +48,9 @@ pub fn linear<'g>(
     let settings = settings.into();
     let outputs = settings.out_features;
     let inputs = x.shape().last().copied().unwrap_or(0);
-    let init = settings.weight_init.unwrap_or(linear_weight(inputs));
+    let init = settings.weight_init.unwrap_or(default_uniform(inputs));
     let weight = scope.parameter("weight", [outputs, inputs], init)?;
-    let init = settings.bias_init.unwrap_or(linear_bias(inputs));
+    let init = settings.bias_init.unwrap_or(default_uniform(inputs));
     let bias = scope.parameter("bias", [outputs], init)?;
     Ok(scope.tap(affine(x, weight, bias)?))
 }

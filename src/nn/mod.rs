@@ -19,14 +19,14 @@ mod multi_head_attention;
 mod patch_embedding;
 mod pattern;
 
-pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d};
+pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d, batch_norm2d_relu};
 pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use feed_forward::{FeedForward, mlp, swiglu};
 pub use init::{
-    he_normal, lecun_uniform, linear_bias, linear_weight, truncated_normal, xavier_uniform,
+    default_uniform, kaiming_normal, kaiming_uniform, truncated_normal, xavier_uniform,
 };
 pub use layer_norm::{layer_norm, layer_norm2d};
 pub use layer_scale::layer_scale;

@@ -1,7 +1,7 @@
 //! Attention between tokens, with its projections.
 
 use super::linear::affine;
-use super::{linear_weight, truncated_normal, xavier_uniform};
+use super::{Linear, default_uniform, linear, truncated_normal, xavier_uniform};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
 use crate::ops::{self, ScoreMap};
@@ -55,8 +55,9 @@ impl<'g> Attended<'g> {
 /// part whose `mask` [N, S] is not 0: queries, keys and values are linear in the tokens, and so is y in what the heads give.
 ///
 /// The projections share one weight [3·D, D] and bias `[3·D]`, of queries, keys and values in this order; `AttentionNames`
-/// says what they are called. It is the weight that is cut, not the tokens. The weights of the queries for the keys are to
-/// be found under the scope's path and `weights`, unless that table has more elements than a value may have.
+/// says what they are called. It is the weight that is cut, not the tokens. Under the scope's path are to be found the
+/// queries, keys and values [N, T, D] (`qkv.q`, …, or `in_proj.q`, …) and the `weights` of the queries for the keys, unless
+/// that table has more elements than a value may have.
 ///
 /// Reference: Vaswani et al. 2017; `torch.nn.MultiheadAttention(batch_first=True)`; `timm.layers.Attention`.
 ///
@@ -86,31 +87,38 @@ pub fn multi_head_attention<'g>(
     let width = x.shape().last().copied().unwrap_or(0);
     let zero = Init::Constant(0.0);
     let normal = truncated_normal(0.02);
-    let (weight, bias, output) = match settings.names {
+    let (input, [weight, bias], output) = match settings.names {
         AttentionNames::Torch => (
-            scope.parameter(
-                "in_proj_weight",
-                [3 * width, width],
-                xavier_uniform(width, 3 * width),
-            )?,
-            scope.parameter("in_proj_bias", [3 * width], zero)?,
+            scope.name("in_proj"),
+            [
+                scope.parameter(
+                    "in_proj_weight",
+                    [3 * width, width],
+                    xavier_uniform(width, 3 * width),
+                )?,
+                scope.parameter("in_proj_bias", [3 * width], zero)?,
+            ],
             scope.name("out_proj"),
         ),
         AttentionNames::Timm => {
             let qkv = scope.name("qkv");
-            (
-                qkv.parameter("weight", [3 * width, width], normal)?,
-                qkv.parameter("bias", [3 * width], zero)?,
-                scope.name("proj"),
-            )
+            let weight = qkv.parameter("weight", [3 * width, width], normal)?;
+            let bias = qkv.parameter("bias", [3 * width], zero)?;
+            (qkv, [weight, bias], scope.name("proj"))
         }
     };
-    let project = |tokens, part: usize| {
+    let project = |part: usize, name: &str, tokens| {
+        let own = input.name(name);
+        let _inside = own.enter();
         let weight = ops::slice(weight, 0, part * width, width)?;
         let bias = ops::slice(bias, 0, part * width, width)?;
-        affine(tokens, weight, bias)
+        Ok(own.tap(affine(tokens, weight, bias)?))
     };
-    let (q, k, v) = (project(x, 0)?, project(memory, 1)?, project(memory, 2)?);
+    let (q, k, v) = (
+        project(0, "q", x)?,
+        project(1, "k", memory)?,
+        project(2, "v", memory)?,
+    );
     let attention = ops::Attention {
         num_heads: settings.num_heads,
         scale: None,
@@ -118,13 +126,16 @@ pub fn multi_head_attention<'g>(
     };
     let (heads, log_sum_exp) = ops::attention(q, k, v, mask, attention.clone())?;
     let start = match settings.names {
-        AttentionNames::Torch => linear_weight(width),
+        AttentionNames::Torch => default_uniform(width),
         AttentionNames::Timm => normal,
     };
-    let weight = output.parameter("weight", [width, width], start)?;
-    let bias = output.parameter("bias", [width], zero)?;
+    let projection = Linear {
+        out_features: width,
+        weight_init: Some(start),
+        bias_init: Some(zero),
+    };
     let attended = Attended {
-        y: scope.tap(affine(heads, weight, bias)?),
+        y: scope.tap(linear(&output, heads, projection)?),
         q,
         k,
         mask,

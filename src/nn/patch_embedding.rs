@@ -26,7 +26,7 @@ pub struct PatchEmbedding {
 ///
 /// ```
 /// # use axenic::{eval, nn::{self, PatchEmbedding}, ops};
-/// let (weight_init, bias_init) = (nn::linear_weight(768), nn::linear_bias(768));
+/// let (weight_init, bias_init) = (nn::default_uniform(768), nn::default_uniform(768));
 /// let settings = PatchEmbedding { patch_size: 16, width: 192, weight_init, bias_init };
 /// let [y] = eval(|r| {
 ///     Ok([nn::patch_embedding(&r.scope().name("proj"), ops::fill(r, [1, 3, 32, 48], 1.0)?, settings)?])

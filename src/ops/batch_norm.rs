@@ -1,22 +1,23 @@
 //! Normalisation of every channel by a mean and a variance, with weight and bias.
 //!
-//! **Definition.** y = (x − mean[c]) · weight[c] / √(variance[c] + eps) + bias[c].
+//! **Definition.** y = (x − mean[c]) · weight[c] / √(variance[c] + eps) + bias[c]; with `activation=relu` the positive part of
+//! that.
 //!
 //! **Shape.** x [N, C, …]; mean, variance, weight, bias [C]; y as x.
 //!
 //! **Gradient.** weight and bias: `batch_norm_affine_grad`. x: `batch_norm_input_grad`. What mean and variance are to the
 //! gradient is the attribute `statistics`: with `running` they are constants, with `batch` they are x's own
 //! (`batch_statistics`), and x's gradient includes the path through them. In both cases none is sent to mean and variance
-//! themselves, so that it is counted once.
+//! themselves, so that it is counted once. The rectifier's part is `relu_grad` of y, as if it were a node of its own.
 //!
-//! **Numerics.** Five roundings; x − mean comes first, so that a mean far from 0 costs no digits.
+//! **Numerics.** Five roundings; x − mean comes first, so that a mean far from 0 costs no digits. The rectifier is exact.
 //!
 //! **Cost.** Three operations an element; bound by memory.
 //!
 //! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
 //! covariate shift", ICML 2015; `torch.nn.functional.batch_norm`.
 
-use super::support::{Channels, WORKGROUP, array, normal, shapes, uniform};
+use super::support::{CHUNK, Channels, WORKGROUP, array, normal, shapes, uniform};
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::graph::{
@@ -25,6 +26,7 @@ use crate::graph::{
 };
 use crate::real::Real;
 use crate::shape::Shape;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -58,6 +60,26 @@ impl Statistics {
     }
 }
 
+impl NormActivation {
+    const WORDS: [(&'static str, Self); 2] = [("identity", Self::Identity), ("relu", Self::Relu)];
+
+    fn word(self) -> &'static str {
+        match self {
+            NormActivation::Identity => "identity",
+            NormActivation::Relu => "relu",
+        }
+    }
+}
+
+/// What follows a normalisation in the same pass over memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormActivation {
+    /// Nothing.
+    Identity,
+    /// The rectifier.
+    Relu,
+}
+
 /// Normalisation by channel, see the room's documentation.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
@@ -65,6 +87,8 @@ pub struct BatchNorm {
     pub eps: f64,
     /// What mean and variance are to the gradient.
     pub statistics: Statistics,
+    /// What follows.
+    pub activation: NormActivation,
 }
 
 /// x normalised by `mean` and `variance`, times `weight`, plus `bias`, channel by channel.
@@ -93,9 +117,72 @@ pub fn batch_norm<'g>(
     eps: f64,
     statistics: Statistics,
 ) -> Result<Tensor<'g>> {
-    let op = BatchNorm { eps, statistics };
+    let op = BatchNorm {
+        eps,
+        statistics,
+        activation: NormActivation::Identity,
+    };
     x.recorder()
         .apply_one(op, &[x, mean, variance, weight, bias])
+}
+
+/// The positive part of what [`batch_norm`] gives, in one pass over memory.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| {
+///     let x = r.constant([[1.0], [3.0]]);
+///     let (mean, variance) = ops::batch_statistics(x)?;
+///     let (weight, bias) = (r.constant([2.0]), r.constant([0.5]));
+///     Ok([ops::batch_norm_relu(x, mean, variance, weight, bias, 0.0, ops::Statistics::Batch)?])
+/// })?;
+/// assert_eq!(y, [[0.0], [2.5]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// As [`batch_norm`].
+#[track_caller]
+pub fn batch_norm_relu<'g>(
+    x: Tensor<'g>,
+    mean: Tensor<'g>,
+    variance: Tensor<'g>,
+    weight: Tensor<'g>,
+    bias: Tensor<'g>,
+    eps: f64,
+    statistics: Statistics,
+) -> Result<Tensor<'g>> {
+    let op = BatchNorm {
+        eps,
+        statistics,
+        activation: NormActivation::Relu,
+    };
+    x.recorder()
+        .apply_one(op, &[x, mean, variance, weight, bias])
+}
+
+impl BatchNorm {
+    /// Computes the elements of `range`, which are `y`.
+    #[inline(always)]
+    fn normalise<R: Real>(&self, inputs: &[View<R>], y: &mut [R], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let [x, mean, variance, weight, bias] = [0, 1, 2, 3, 4].map(|i| inputs[i].real());
+        let (start, eps) = (range.start, R::constant(self.eps));
+        for (c, run) in channels.runs(range) {
+            let (mean, bias) = (mean[c], bias[c]);
+            let scale = weight[c] * (R::ONE / (variance[c] + eps).sqrt());
+            let y = &mut y[run.start - start..run.end - start];
+            let pairs = y.iter_mut().zip(&x[run]);
+            match self.activation {
+                NormActivation::Identity => {
+                    pairs.for_each(|(y, &x)| *y = (x - mean) * scale + bias);
+                }
+                NormActivation::Relu => {
+                    pairs.for_each(|(y, &x)| *y = ((x - mean) * scale + bias).max(R::ZERO));
+                }
+            }
+        }
+    }
 }
 
 impl Op for BatchNorm {
@@ -106,13 +193,23 @@ impl Op for BatchNorm {
         Attributes::none()
             .with("eps", self.eps)
             .with("statistics", self.statistics.word())
+            .with("activation", self.activation.word())
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let statistics =
             attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
+        let activation = attributes.choice(
+            "activation",
+            NormActivation::Identity,
+            &NormActivation::WORDS,
+        )?;
         let eps = attributes.float("eps", 1e-5)?;
-        Ok(Self { eps, statistics })
+        Ok(Self {
+            eps,
+            statistics,
+            activation,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
@@ -142,6 +239,10 @@ impl Op for BatchNorm {
         let Some(grad) = output_grads[0] else {
             return Ok(vec![None; 5]);
         };
+        let grad = match self.activation {
+            NormActivation::Identity => grad,
+            NormActivation::Relu => super::relu_grad(call.outputs[0], grad)?,
+        };
         let [x, mean, variance, weight] = [0, 1, 2, 3].map(|i| call.inputs[i]);
         let (weight_grad, bias_grad) =
             super::batch_norm_affine_grad(x, mean, variance, grad, self.eps)?;
@@ -160,18 +261,19 @@ impl Op for BatchNorm {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let channels = Channels::new(inputs[0].shape);
-        let [x, mean, variance, weight, bias] = [0, 1, 2, 3, 4].map(|i| inputs[i].real());
-        let (y, start) = (outputs[0].real(), range.start);
-        let eps = R::constant(self.eps);
-        for (c, run) in channels.runs(range) {
-            let (mean, bias) = (mean[c], bias[c]);
-            let scale = weight[c] * (R::ONE / (variance[c] + eps).sqrt());
-            let y = &mut y[run.start - start..run.end - start];
-            y.iter_mut()
-                .zip(&x[run])
-                .for_each(|(y, &x)| *y = (x - mean) * scale + bias);
-        }
+        self.normalise(inputs, outputs[0].real(), range);
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
+            self.normalise(inputs, y, i * CHUNK..i * CHUNK + y.len());
+        });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -179,9 +281,11 @@ impl Op for BatchNorm {
         let n = inputs[0].shape.elements();
         let mut bindings: Vec<_> = (0..5).map(Binding::Input).collect();
         bindings.push(Binding::Output(0));
+        let rectifies = self.activation == NormActivation::Relu;
         let launch = Launch::new(&SHADER, bindings)
             .words(&[n, channels.channels, channels.plane])
             .float(self.eps)
+            .constant("RELU", f64::from(u8::from(rectifies)))
             .elements(n, WORKGROUP);
         Ok(vec![launch])
     }
@@ -195,6 +299,7 @@ impl Op for BatchNorm {
             let op = Self {
                 eps: 1e-5,
                 statistics: Statistics::Running,
+                activation: NormActivation::Identity,
             };
             let vector = |seed| normal([shape[1]], seed);
             let variance = uniform([shape[1]], 0.1, 3.0, 3);
@@ -208,6 +313,7 @@ impl Op for BatchNorm {
             let op = Self {
                 eps: 1e-3,
                 statistics: Statistics::Batch,
+                activation: NormActivation::Identity,
             };
             let vector = |seed| normal([shape[1]], seed);
             let x = normal(shape, 6);
@@ -219,6 +325,10 @@ impl Op for BatchNorm {
             }
             Case::new(about, op, inputs).linked(follow_batch)
         };
+        let rectified = |mut case: Case<Self>| {
+            case.op.activation = NormActivation::Relu;
+            case
+        };
         let mut small = running(("variances no larger than eps", [2, 3, 5].into()));
         small.inputs[2] = uniform([3], 0.0, 2e-5, 9);
         let mut cases: Vec<_> = shapes::channels().map(running).collect();
@@ -229,6 +339,10 @@ impl Op for BatchNorm {
             batch("the batch's statistics", [4, 3, 5, 7].into()),
             batch("the batch's statistics of vectors", [9, 4].into()),
             batch("more than a slice of a channel", [2, 2, 50, 47].into()),
+            rectified(running(("images, rectified", [2, 3, 5, 7].into()))),
+            rectified(running(("nothing, rectified", [0, 3, 2].into()))),
+            rectified(running(("pieces, rectified", [3, 2, 90, 91].into()))),
+            rectified(batch("the batch's, rectified", [4, 3, 5, 7].into())),
         ]);
         cases
     }

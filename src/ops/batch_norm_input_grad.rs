@@ -19,7 +19,7 @@
 //! `torch.ops.aten.native_batch_norm_backward`.
 
 use super::Statistics;
-use super::support::{Channels, WORKGROUP, expect_same, normal, shapes, uniform};
+use super::support::{CHUNK, Channels, WORKGROUP, expect_same, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -28,6 +28,7 @@ use crate::graph::{
 };
 use crate::real::Real;
 use crate::shape::Shape;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -76,6 +77,34 @@ pub fn batch_norm_input_grad<'g>(
     };
     let op = BatchNormInputGrad { eps, statistics };
     output_grad.recorder().apply_one(op, &inputs)
+}
+
+impl BatchNormInputGrad {
+    /// Computes the elements of `range`, which are `x_grad`.
+    #[inline(always)]
+    fn gradient<R: Real>(&self, inputs: &[View<R>], x_grad: &mut [R], range: Range<usize>) {
+        let channels = Channels::new(inputs[0].shape);
+        let [output_grad, variance, weight] = [0, 1, 2].map(|i| inputs[i].real());
+        let start = range.start;
+        let (count, eps) = (R::count(channels.count()), R::constant(self.eps));
+        for (c, run) in channels.runs(range) {
+            let inverse = R::ONE / (variance[c] + eps).sqrt();
+            let scale = weight[c] * inverse;
+            let x_grad = &mut x_grad[run.start - start..run.end - start];
+            let pairs = x_grad.iter_mut().zip(&output_grad[run.clone()]);
+            match self.statistics {
+                Statistics::Running => pairs.for_each(|(x_grad, &grad)| *x_grad = scale * grad),
+                Statistics::Batch => {
+                    let [x, mean, weight_grad, bias_grad] = [3, 4, 5, 6].map(|i| inputs[i].real());
+                    let slope = inverse * weight_grad[c] / count;
+                    let (offset, mean) = (bias_grad[c] / count, mean[c]);
+                    pairs.zip(&x[run]).for_each(|((x_grad, &grad), &x)| {
+                        *x_grad = scale * (grad - offset - (x - mean) * slope);
+                    });
+                }
+            }
+        }
+    }
 }
 
 impl Op for BatchNormInputGrad {
@@ -137,27 +166,19 @@ impl Op for BatchNormInputGrad {
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
-        let channels = Channels::new(inputs[0].shape);
-        let [output_grad, variance, weight] = [0, 1, 2].map(|i| inputs[i].real());
-        let (x_grad, start) = (outputs[0].real(), range.start);
-        let (count, eps) = (R::count(channels.count()), R::constant(self.eps));
-        for (c, run) in channels.runs(range) {
-            let inverse = R::ONE / (variance[c] + eps).sqrt();
-            let scale = weight[c] * inverse;
-            let x_grad = &mut x_grad[run.start - start..run.end - start];
-            let pairs = x_grad.iter_mut().zip(&output_grad[run.clone()]);
-            match self.statistics {
-                Statistics::Running => pairs.for_each(|(x_grad, &grad)| *x_grad = scale * grad),
-                Statistics::Batch => {
-                    let [x, mean, weight_grad, bias_grad] = [3, 4, 5, 6].map(|i| inputs[i].real());
-                    let slope = inverse * weight_grad[c] / count;
-                    let (offset, mean) = (bias_grad[c] / count, mean[c]);
-                    pairs.zip(&x[run]).for_each(|((x_grad, &grad), &x)| {
-                        *x_grad = scale * (grad - offset - (x - mean) * slope);
-                    });
-                }
-            }
-        }
+        self.gradient(inputs, outputs[0].real(), range);
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        workers.each_chunk(outputs[0].real(), CHUNK, |i, x_grad| {
+            self.gradient(inputs, x_grad, i * CHUNK..i * CHUNK + x_grad.len());
+        });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

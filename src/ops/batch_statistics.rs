@@ -192,6 +192,7 @@ impl Op for BatchStatistics {
 }
 
 /// Mean and variance of one channel: two passes over each plane while it is in the cache, planes joined by Chan's formula.
+#[inline(always)]
 fn moments(x: &[f32], channels: &Channels, channel: usize) -> (f64, f64) {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
     for plane in channels.planes(channel) {

@@ -11,6 +11,8 @@
 //! weight it is `conv2d_weight_grad`.
 //!
 //! **Numerics.** At most K/groups·R·S products of one element are added, in an order that depends on the executor.
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(K + 11)
+//! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see
 //! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1. Where
@@ -20,7 +22,7 @@
 //! learning*, 2016.
 
 use super::Conv2d;
-use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold};
+use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold, Winograd};
 use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -278,6 +280,7 @@ impl Op for Conv2dInputGrad {
             ..
         } = geometry;
         let (output_grad, weight) = (inputs[0].real(), inputs[1].real());
+        let winograd = Winograd::new(&geometry).map(|winograd| winograd.input_grad());
         for (x_grad, index) in outputs[0].real().iter_mut().zip(range) {
             let (w, h) = (index % input[1], index / input[1] % input[0]);
             let plane = index / (input[0] * input[1]);
@@ -303,6 +306,10 @@ impl Op for Conv2dInputGrad {
                 }
             }
             *x_grad = sum.total();
+            if let Some(winograd) = winograd {
+                let at = [n, plane % (groups * channels), h, w];
+                *x_grad = x_grad.or_within(|| winograd.error([output_grad, weight], at));
+            }
         }
     }
 
@@ -320,6 +327,13 @@ impl Op for Conv2dInputGrad {
             maps,
             ..
         } = geometry;
+        if let Some(winograd) = Winograd::new(&geometry) {
+            let operands = [inputs[0].real(), inputs[1].real()];
+            let x_grad = outputs[0].real();
+            return winograd
+                .input_grad()
+                .convolve(operands, x_grad, scratch, workers);
+        }
         let parts = parts(&geometry);
         let (cut, [panel, _]) = cut(&geometry, &parts);
         let [memory, packed] = scratch else {
@@ -368,6 +382,9 @@ impl Op for Conv2dInputGrad {
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
         match (target, self.geometry(inputs[0].shape, inputs[1].shape)) {
             (Target::Cpu { threads }, Ok(geometry)) => {
+                if let Some(winograd) = Winograd::new(&geometry) {
+                    return winograd.input_grad().scratch(*threads);
+                }
                 let panel: usize = cut(&geometry, &parts(&geometry)).1.iter().sum();
                 vec![threads * panel, inputs[1].shape.elements()]
             }

@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.amax` (which shares the gradient among ties).
 
-use super::support::{Reduction, launch_reduction, max_of_run, normal, uniform};
+use super::support::{Reduction, launch_reduction, max_of_runs, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -135,11 +135,11 @@ impl Op for Max {
         let per_chunk = reduction.results_per_chunk();
         workers.each_chunk(outputs[0].real(), per_chunk, |chunk, y| {
             for (i, y) in y.iter_mut().enumerate() {
-                let mut top = f32::NEG_INFINITY;
-                reduction.runs(chunk * per_chunk + i, |offset, _, length| {
-                    top = Real::max(top, max_of_run(&x[offset..offset + length]));
+                *y = max_of_runs(|take| {
+                    reduction.runs(chunk * per_chunk + i, |offset, _, length| {
+                        take(&x[offset..offset + length]);
+                    });
                 });
-                *y = top;
             }
         });
     }

@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.max` over one axis, backward.
 
-use super::support::{Reduction, array, expect_same, launch_reduction, max_of_run, normal, outer};
+use super::support::{Reduction, array, expect_same, launch_reduction, max_of_runs, normal, outer};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -150,19 +150,22 @@ impl Op for MaxGrad {
             let x = &x[piece * block..];
             x_grad.fill(0.0);
             for result in 0..per_piece {
-                // The run with the largest element first, its place in the run afterwards.
-                let (mut top, mut best) = (f32::NEG_INFINITY, None);
-                reduction.runs(result, |offset, _, length| {
-                    let run = offset..offset + length;
-                    let own = max_of_run(&x[run.clone()]);
-                    if own.exceeds(top) || best.is_none() {
-                        (top, best) = (own, Some(run));
+                let runs = |visit: &mut dyn FnMut(usize, &[f32])| {
+                    reduction.runs(result, |offset, _, length| {
+                        visit(offset, &x[offset..offset + length]);
+                    });
+                };
+                let top = max_of_runs(|take| runs(&mut |_, run| take(run)));
+                let is_top = |&x: &f32| x == top || (x.is_nan() && top.is_nan());
+                let mut place = None;
+                runs(&mut |offset, run| {
+                    // Without leaving early, so that the search vectorises.
+                    if place.is_none() && run.iter().fold(false, |found, x| found | is_top(x)) {
+                        place = run.iter().position(is_top).map(|i| offset + i);
                     }
                 });
-                if let Some(run) = best {
-                    let is_top = |&x: &f32| x == top || (x.is_nan() && top.is_nan());
-                    let place = x[run.clone()].iter().position(is_top).unwrap_or(0);
-                    x_grad[run.start + place] = output_grad[piece * per_piece + result];
+                if let Some(place) = place {
+                    x_grad[place] = output_grad[piece * per_piece + result];
                 }
             }
         });

@@ -25,7 +25,7 @@ use crate::graph::{
     expect_reals, library,
 };
 use crate::real::Real;
-use crate::workers::Workers;
+use crate::workers::{Workers, vectorised};
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -234,10 +234,13 @@ impl Op for MaxPool2d {
             .chunks_mut(run * result)
             .zip(index.index().chunks_mut(run * result));
         workers.each(x.chunks(run * plane).zip(tasks), |(x, (y, index))| {
-            let mut largest = Columns::new(image[3]);
+            let mut largest = Columns::new(image[3], &columns);
             let planes = x.chunks(plane).zip(y.chunks_mut(result));
             for ((x, y), index) in planes.zip(index.chunks_mut(result)) {
-                largest.pool([&rows, &columns], x, y, index);
+                vectorised(
+                    #[inline(always)]
+                    || largest.pool([&rows, &columns], x, y, index),
+                );
             }
         });
     }
@@ -273,21 +276,65 @@ impl Op for MaxPool2d {
     }
 }
 
-/// Working memory: the largest element of every column over a window's rows, and the row it lies in.
+/// Windows along the width that all columns are worth sliding for: one for so many columns.
+const SPARSE: usize = 8;
+
+/// Largest elements, and where they lie in the plane.
+struct Largest {
+    x: Vec<f32>,
+    at: Vec<u32>,
+}
+
+impl Largest {
+    fn new(width: usize) -> Self {
+        Self {
+            x: vec![0.0; width],
+            at: vec![0; width],
+        }
+    }
+
+    /// Lets elements take the places of those that are smaller, or as large and further on.
+    #[inline(always)]
+    fn challenge(&mut self, x: &[f32], at: impl Iterator<Item = u32>) {
+        let own = self.x.iter_mut().zip(&mut self.at);
+        for ((best, best_at), (&x, at)) in own.zip(x.iter().zip(at)) {
+            let is_better = is_before((x, at), (*best, *best_at));
+            *best = if is_better { x } else { *best };
+            *best_at = if is_better { at } else { *best_at };
+        }
+    }
+}
+
+/// Whether an element is chosen before another. Without branches, so that loops over it vectorise.
+#[inline(always)]
+fn is_before((x, x_at): (f32, u32), (y, y_at): (f32, u32)) -> bool {
+    let equal = (x == y) | (x.is_nan() & y.is_nan());
+    (x > y) | (x.is_nan() & !y.is_nan()) | (equal & (x_at < y_at))
+}
+
+/// Working memory for the planes of one width.
 struct Columns {
-    best: Vec<f32>,
-    row: Vec<u32>,
+    /// Of every column, over a window's rows.
+    columns: Largest,
+    /// From every column on, over a window of full length; if the windows are dense.
+    slid: Option<Largest>,
+    /// The columns of a window of full length.
+    length: usize,
 }
 
 impl Columns {
-    fn new(width: usize) -> Self {
+    fn new(width: usize, windows: &[Range<usize>]) -> Self {
+        let length = windows.iter().map(Range::len).max().unwrap_or(1);
+        let is_dense = windows.len() * SPARSE >= width;
         Self {
-            best: vec![0.0; width],
-            row: vec![0; width],
+            columns: Largest::new(width),
+            slid: is_dense.then(|| Largest::new(width + 1 - length)),
+            length,
         }
     }
 
     /// Pools one plane: along the height for all columns at once, then along the width.
+    #[inline(always)]
     fn pool(
         &mut self,
         [rows, columns]: [&[Range<usize>]; 2],
@@ -295,44 +342,61 @@ impl Columns {
         y: &mut [f32],
         index: &mut [u32],
     ) {
-        let width = self.best.len();
         let results = y
             .chunks_mut(columns.len())
             .zip(index.chunks_mut(columns.len()));
         for (rows, (y, index)) in rows.iter().zip(results) {
             self.reduce_rows(x, rows.clone());
+            self.slide();
             for (columns, (y, index)) in columns.iter().zip(y.iter_mut().zip(index)) {
-                let best = columns.clone().fold(columns.start, |best, column| {
-                    if self.is_before(column, best) {
-                        column
-                    } else {
-                        best
-                    }
-                });
-                (*y, *index) = (self.best[best], self.row[best] * width as u32 + best as u32);
+                (*y, *index) = self.window(columns.clone());
             }
         }
     }
 
+    #[inline(always)]
     fn reduce_rows(&mut self, x: &[f32], rows: Range<usize>) {
-        let width = self.best.len();
-        self.best.copy_from_slice(&x[rows.start * width..][..width]);
-        self.row.fill(rows.start as u32);
+        let width = self.columns.x.len();
+        let places = |row: usize| (row * width) as u32..;
+        let first = self.columns.at.iter_mut().zip(places(rows.start));
+        first.for_each(|(at, place)| *at = place);
+        self.columns
+            .x
+            .copy_from_slice(&x[rows.start * width..][..width]);
         for row in rows.skip(1) {
-            let columns = self.best.iter_mut().zip(&mut self.row);
-            for ((best, best_row), &x) in columns.zip(&x[row * width..][..width]) {
-                let is_better = x > *best || x.is_nan() && !best.is_nan();
-                *best = if is_better { x } else { *best };
-                *best_row = if is_better { row as u32 } else { *best_row };
-            }
+            self.columns
+                .challenge(&x[row * width..][..width], places(row));
         }
     }
 
-    /// Whether the element of `column` is chosen before that of `other`, a column further left.
-    fn is_before(&self, column: usize, other: usize) -> bool {
-        let (x, y) = (self.best[column], self.best[other]);
-        let equal = x == y || x.is_nan() && y.is_nan();
-        x > y || x.is_nan() && !y.is_nan() || equal && self.row[column] < self.row[other]
+    #[inline(always)]
+    fn slide(&mut self) {
+        let Self {
+            columns,
+            slid,
+            length,
+        } = self;
+        let Some(slid) = slid else { return };
+        let count = slid.x.len();
+        slid.x.copy_from_slice(&columns.x[..count]);
+        slid.at.copy_from_slice(&columns.at[..count]);
+        for tap in 1..*length {
+            let at = columns.at[tap..][..count].iter().copied();
+            slid.challenge(&columns.x[tap..][..count], at);
+        }
+    }
+
+    /// The largest element of a window, and its place.
+    #[inline(always)]
+    fn window(&self, window: Range<usize>) -> (f32, u32) {
+        let of = |largest: &Largest, i: usize| (largest.x[i], largest.at[i]);
+        match &self.slid {
+            Some(slid) if window.len() == self.length => of(slid, window.start),
+            _ => window
+                .map(|column| of(&self.columns, column))
+                .reduce(|best, other| if is_before(other, best) { other } else { best })
+                .unwrap_or_default(),
+        }
     }
 }
 

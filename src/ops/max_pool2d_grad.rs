@@ -148,19 +148,19 @@ impl Op for MaxPool2dGrad {
         let [height, width] = self.input_size;
         let (plane, result) = (height * width, [result[2], result[3]]);
         let run = Windows::planes_per_task(plane);
+        let [rows, columns] = [0, 1].map(|axis| windows.all(axis));
         workers.each_chunk(outputs[0].real(), run * plane, |task, x_grad| {
             x_grad.fill(0.0);
             for (i, x_grad) in x_grad.chunks_mut(plane).enumerate() {
                 let first = (task * run + i) * result[0] * result[1];
-                for row in 0..result[0] {
-                    let rows = windows.inside(0, row);
-                    for column in 0..result[1] {
+                for (row, rows) in rows.iter().enumerate() {
+                    for (column, columns) in columns.iter().enumerate() {
                         let window = first + row * result[1] + column;
-                        let at = index[window];
-                        let (h, w) = (at / width as u32, at % width as u32);
-                        let columns = windows.inside(1, column);
-                        if rows.contains(&(h as usize)) && columns.contains(&(w as usize)) {
-                            x_grad[at as usize] += output_grad[window];
+                        let at = index[window] as usize;
+                        // Not by dividing: that would take longer than all the rest.
+                        let in_row = |h: usize| columns.contains(&at.wrapping_sub(h * width));
+                        if rows.clone().any(in_row) {
+                            x_grad[at] += output_grad[window];
                         }
                     }
                 }

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.nn.functional.relu`.
 
-use super::support::{array, eval_unary, launch_elementwise, normal, shapes};
+use super::support::{array, eval_unary, launch_elementwise, normal, shapes, unary_cpu};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -20,6 +20,7 @@ use crate::graph::{
     library,
 };
 use crate::real::Real;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -81,6 +82,16 @@ impl Op for Relu {
         eval_unary(inputs, outputs, range, |x| {
             if x < R::ZERO { R::ZERO } else { x }
         });
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        unary_cpu(inputs, outputs, workers, |x| if x < 0.0 { 0.0 } else { x });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.ops.aten.threshold_backward` with threshold 0.
 
-use super::support::{array, launch_elementwise, normal, shapes};
+use super::support::{array, binary_cpu, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -20,6 +20,7 @@ use crate::graph::{
     library,
 };
 use crate::real::Real;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -89,6 +90,21 @@ impl Op for ReluGrad {
             .for_each(|(x_grad, (&y, &grad))| {
                 *x_grad = if y > R::ZERO { grad } else { R::ZERO };
             });
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        binary_cpu(
+            inputs,
+            outputs,
+            workers,
+            |y, grad| if y > 0.0 { grad } else { 0.0 },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -27,9 +27,9 @@ pub(super) mod vectorised;
 mod windows;
 
 pub(super) use channels::Channels;
-pub(super) use elementwise::{binary_cpu, borders, elementwise_shapes, unary_cpu};
+pub(super) use elementwise::{CHUNK, binary_cpu, borders, elementwise_shapes, unary_cpu};
 pub(super) use formulas::{
-    accurate_ln, exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run,
+    accurate_ln, exp_of_negative, exp_remainder, ln_ratio, max_of_run, max_of_runs, sum_of_run,
 };
 pub(super) use lanes::{LANE_DEPTH, lane_sums};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};

@@ -3,8 +3,8 @@
 use super::{Align, Table};
 use crate::train::fit::Account;
 
-/// Where the tensors came from, how many had which fate, and a line for each.
-pub fn account_text(account: &Account) -> String {
+/// Where in the file the tensors came from, in a line.
+pub fn account_place(account: &Account) -> String {
     let source = &account.source;
     let network = account.network.as_deref().unwrap_or("tensors as they are");
     let entry = match source.entry.is_empty() {
@@ -16,9 +16,14 @@ pub fn account_text(account: &Account) -> String {
         false => format!(", names without `{}`", source.prefix),
     };
     let (format, reason) = (account.format, &source.reason);
-    let mut text = format!("{network}, from {format}: {entry} ({reason}){prefix}\n");
-    for (dtype, count) in &account.converted {
-        text.push_str(&format!("{count} tensors of type {dtype} became F32\n"));
+    format!("{network}, from {format}: {entry} ({reason}){prefix}")
+}
+
+/// Where the tensors came from, how many had which fate, and a line for each.
+pub fn account_text(account: &Account) -> String {
+    let mut text = format!("{}\n", account_place(account));
+    for conversion in &account.converted {
+        text.push_str(&format!("{conversion}\n"));
     }
     let counts = account.counts();
     let counts = counts.iter().map(|(word, count)| format!("{count} {word}"));
@@ -44,5 +49,8 @@ pub fn account_text(account: &Account) -> String {
             line.fate.how(),
         ]);
     }
-    text + &table.render(2)
+    let mut others = Table::new(vec![Align::Left; 2]);
+    let rows = account.others.iter();
+    rows.for_each(|(path, what)| others.row([path, what]));
+    text + &table.render(2) + &others.render(2)
 }

@@ -24,7 +24,7 @@ mod table;
 mod tests;
 mod text;
 
-pub use account::account_text;
+pub use account::{account_place, account_text};
 pub use chrome_trace::chrome_trace;
 pub use explain_page::explain_html;
 pub use format::count;

@@ -16,7 +16,7 @@ pub const DROPOUT_KEY: &str = "dropout_key";
 /// Whether something is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropout {
-    /// By the key of the input [`DROPOUT_KEY`] [2].
+    /// By the key of the input [`DROPOUT_KEY`], `[2]`.
     Keyed,
     /// Nothing.
     Off,

@@ -1,6 +1,5 @@
 //! What a weight file of ours says about itself: the network, what it was made for, and how images are prepared.
 
-use super::stored::WeightFile;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::models::Preprocessing;
@@ -14,8 +13,9 @@ pub struct Card {
     pub model: String,
     /// What can differ between files of one network.
     pub configuration: Configuration,
-    /// How images are prepared.
-    pub preprocessing: Preprocessing,
+    /// How images are prepared; `None` where they have other than three channels, of which nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<Preprocessing>,
     /// The names of the classes, in their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
@@ -38,6 +38,15 @@ pub struct Configuration {
     pub channels: usize,
 }
 
+/// Whether a network's classifier is the one that the card before described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Classifier {
+    /// It is.
+    Kept,
+    /// It started anew.
+    New,
+}
+
 /// The entries of the metadata that are a card.
 const ENTRIES: [&str; 6] = [
     "configuration",
@@ -49,25 +58,32 @@ const ENTRIES: [&str; 6] = [
 ];
 
 impl Card {
-    /// The card of a network's weights; labels and thresholds are those of the card before, if the classes are as many.
+    /// The card of a network's weights. What `before`, the card of the file that they are from, says of the preparation
+    /// stays true, else it is the network's `usual` one; its labels and thresholds stay where the classifier does.
     pub(super) fn new(
         model: &str,
         configuration: Configuration,
-        preprocessing: Preprocessing,
+        usual: Preprocessing,
         before: Option<Card>,
+        classifier: Classifier,
     ) -> Self {
-        let classes = configuration.num_classes;
-        let before = before.filter(|card| card.configuration.num_classes == classes);
-        let (labels, thresholds) =
-            before.map_or((None, None), |card| (card.labels, card.thresholds));
+        let preprocessing = before.as_ref().and_then(|card| card.preprocessing.clone());
         let [size, _] = configuration.image_size;
+        let preprocessing = (configuration.channels == 3).then(|| Preprocessing {
+            size,
+            ..preprocessing.unwrap_or(usual)
+        });
+        let is_same = |card: &Card| {
+            classifier == Classifier::Kept
+                && card.configuration.num_classes == configuration.num_classes
+        };
+        let (labels, thresholds) = before
+            .filter(is_same)
+            .map_or((None, None), |card| (card.labels, card.thresholds));
         Self {
             model: model.to_string(),
             configuration,
-            preprocessing: Preprocessing {
-                size,
-                ..preprocessing
-            },
+            preprocessing,
             labels,
             thresholds,
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -77,7 +93,7 @@ impl Card {
     /// The card in the metadata of weights; `None` if they have none.
     ///
     /// # Errors
-    /// A part is missing or of another type, or there are not as many labels or thresholds as classes.
+    /// A part is missing, of another type, or contradicts another: labels or thresholds that are not as many as the classes.
     pub fn read(weights: &Weights) -> Result<Option<Self>> {
         let entries = &weights.metadata;
         // A run of a system describes its model by more than a name.
@@ -96,32 +112,37 @@ impl Card {
         Ok(Some(card))
     }
 
-    /// The card of a file, its digest checked.
-    pub(super) fn of_file(file: &WeightFile) -> Result<Option<Self>> {
-        match file.metadata.is_empty() {
-            true => Ok(None),
-            false => Self::read(&Weights::from_file(file)?.0),
-        }
-    }
-
     fn check(&self) -> Result<()> {
-        let classes = self.configuration.num_classes.unwrap_or(0);
+        let Configuration {
+            num_classes,
+            channels,
+            ..
+        } = self.configuration;
+        let classes = num_classes.unwrap_or(0);
         let labels = self.labels.as_ref().map(|labels| ("labels", labels.len()));
-        let thresholds = self.thresholds.as_ref();
-        let thresholds = thresholds.map(|thresholds| ("thresholds", thresholds.len()));
-        let counts = labels.into_iter().chain(thresholds);
-        for (what, count) in counts.filter(|(_, count)| *count != classes) {
+        let thresholds = self.thresholds.as_deref();
+        let thresholds_too = thresholds.map(|thresholds| ("thresholds", thresholds.len()));
+        let mut counts = labels.into_iter().chain(thresholds_too);
+        if let Some((what, count)) = counts.find(|(_, count)| *count != classes) {
             return Err(Error::checkpoint(format!(
                 "there are {count} {what} for {classes} classes"
             )));
         }
-        Ok(())
+        let is_probability = |threshold: &&f64| (0.0..=1.0).contains(*threshold);
+        let mut all = thresholds.into_iter().flatten();
+        if let Some(threshold) = all.find(|threshold| !is_probability(threshold)) {
+            return Err(Error::checkpoint(format!(
+                "the threshold {threshold} is no probability from 0 to 1"
+            )));
+        }
+        let preprocessing = self.preprocessing.as_ref();
+        preprocessing.map_or(Ok(()), |own| prepares(own, channels))
     }
 
     /// Puts the card into the metadata of weights, in the place of one that is there.
     ///
     /// # Errors
-    /// There are not as many labels or thresholds as classes.
+    /// As [`read`](Self::read).
     pub fn write(&self, weights: &mut Weights) -> Result<()> {
         self.check()?;
         ENTRIES
@@ -132,5 +153,21 @@ impl Card {
             _ => return Err(Error::checkpoint("the description cannot be written")),
         }
         Ok(())
+    }
+}
+
+/// That images of so many channels can be so prepared.
+fn prepares(Preprocessing { mean, std, .. }: &Preprocessing, channels: usize) -> Result<()> {
+    if channels != 3 {
+        return Err(Error::checkpoint(format!(
+            "3 means and standard deviations do not prepare images of {channels} channels"
+        )));
+    }
+    let is_finite = mean.iter().chain(std).all(|value| value.is_finite());
+    match is_finite && std.iter().all(|&std| std > 0.0) {
+        true => Ok(()),
+        false => Err(Error::checkpoint(format!(
+            "no image can be prepared with the means {mean:?} and the standard deviations {std:?}"
+        ))),
     }
 }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// The ending of a file that is not yet in its place.
 const PARTIAL: &str = "partial";
+/// As many partial files of one name are tried: what other writers make at the moment, or left behind.
+const MOST_PARTIAL: usize = 1000;
 
 /// The operations of a disk. Each either does all it says, or fails; a write that fails may leave anything at its path.
 pub trait Disk: Debug + Send + Sync {
@@ -31,10 +33,10 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// There is no such file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Makes a file, or empties it, writes it, and makes its content durable.
+    /// Makes a file, writes it, and makes its content durable.
     ///
     /// # Errors
-    /// The disk is full, or read-only.
+    /// The disk is full, or read-only; of kind `AlreadyExists` where there is one of this name, which stays as it is.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Moves a file to a place in the same folder, over what is there.
     ///
@@ -78,7 +80,7 @@ impl Disk for System {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(path)?;
+        let mut file = File::create_new(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -136,17 +138,38 @@ impl Files {
     /// The disk is full, the folder is missing or read-only; the error names the file.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let failed = |e: io::Error| cannot("write", path, &e);
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".");
-        name.push(PARTIAL);
-        let partial = path.with_file_name(name);
-        let written = self.0.write(&partial, bytes);
-        if let Err(e) = written.and_then(|()| self.0.rename(&partial, path)) {
-            // The partial file is of no use to anyone; that it cannot be removed changes nothing about the failure.
-            self.0.remove(&partial).ok();
+        let partial = self.write_partial(path, bytes).map_err(failed)?;
+        if let Err(e) = self.0.rename(&partial, path) {
+            self.discard(&partial);
             return Err(failed(e));
         }
         self.0.sync_folder(folder_of(path)).map_err(failed)
+    }
+
+    /// Writes the bytes beside the path, under the first name that nobody else has, and gives that.
+    fn write_partial(&self, path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+        let name = path.file_name().unwrap_or_default();
+        let mut written = Err(io::ErrorKind::AlreadyExists.into());
+        for number in 0..MOST_PARTIAL {
+            let mut name = name.to_os_string();
+            name.push(format!(".{number}.{PARTIAL}"));
+            let partial = path.with_file_name(name);
+            written = self.0.write(&partial, bytes).map(|()| partial.clone());
+            match &written {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(_) => {
+                    self.discard(&partial);
+                    break;
+                }
+                Ok(_) => break,
+            }
+        }
+        written
+    }
+
+    /// Removes a partial file, which is of no use to anyone; that it cannot be removed changes nothing about the failure.
+    fn discard(&self, partial: &Path) {
+        self.0.remove(partial).ok();
     }
 
     /// The whole content of a file.

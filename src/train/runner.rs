@@ -5,7 +5,7 @@ use super::Weights;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Moment, Prepared};
-use crate::graph::Graph;
+use crate::graph::{Graph, Target};
 use crate::plan::Plan;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -75,6 +75,15 @@ impl Runner {
     /// The device in words.
     pub fn description(&self) -> String {
         self.executor.description()
+    }
+
+    /// The device in words, without the number of threads, which changes no bit.
+    pub fn device(&mut self) -> String {
+        match self.executor.target() {
+            Target::Reference => "reference".to_string(),
+            Target::Cpu { .. } => "cpu".to_string(),
+            Target::Gpu(_) => self.description(),
+        }
     }
 
     /// Prepares the graph for a purpose and batch size, unless that was done before, and gives it.

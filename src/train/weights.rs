@@ -295,27 +295,37 @@ impl Weights {
     /// # Errors
     /// A tensor holds elements that are neither real nor index, a path is there twice, or the digest does not match.
     pub fn from_file(file: &WeightFile) -> Result<(Self, Proof)> {
-        let mut weights = Self::default();
-        for tensor in &file.tensors {
-            let path = tensor.path();
-            let array = file.array(tensor)?;
-            if weights.tensors.insert(path.clone(), array).is_some() {
-                return Err(Error::checkpoint(format!(
-                    "its tensor {path:?} is there twice"
-                )));
-            }
+        if let Some(own) = Self::own(file)? {
+            return Ok((own, Proof::Digest));
         }
+        let tensors = decoded(file)?;
+        let weights = Self {
+            tensors,
+            ..Self::default()
+        };
+        Ok((weights, Proof::None))
+    }
+
+    /// The content of a file of ours, its digest checked. `None` if the file is of another program: then no tensor of it is
+    /// looked at.
+    ///
+    /// # Errors
+    /// The content is not what the digest was made of.
+    pub(crate) fn own(file: &WeightFile) -> Result<Option<Self>> {
         if !file.metadata.contains_key(METADATA_KEY) {
-            return Ok((weights, Proof::None));
+            return Ok(None);
         }
-        weights.metadata = Self::entries(file)?;
+        let mut weights = Self {
+            metadata: Self::entries(file)?,
+            tensors: decoded(file)?,
+        };
         let stated = weights.metadata.remove(DIGEST_ENTRY);
-        if stated != Some(weights.payload_digest().into()) {
-            return Err(Error::checkpoint(
+        match stated == Some(weights.payload_digest().into()) {
+            true => Ok(Some(weights)),
+            false => Err(Error::checkpoint(
                 "its content does not match its digest: the file is damaged",
-            ));
+            )),
         }
-        Ok((weights, Proof::Digest))
     }
 
     /// Our own metadata of a file; none if it is of another program.
@@ -332,6 +342,20 @@ impl Weights {
             false => Err(damaged("was rewritten: the file is damaged".to_string())),
         }
     }
+}
+
+/// All tensors of a file by their paths.
+fn decoded(file: &WeightFile) -> Result<BTreeMap<String, Array>> {
+    let mut tensors = BTreeMap::new();
+    for tensor in &file.tensors {
+        let path = tensor.path();
+        if tensors.insert(path.clone(), file.array(tensor)?).is_some() {
+            return Err(Error::checkpoint(format!(
+                "its tensor {path:?} is there twice"
+            )));
+        }
+    }
+    Ok(tensors)
 }
 
 fn proven((weights, proof): (Weights, Proof)) -> Result<Weights> {
@@ -351,6 +375,8 @@ pub(super) fn hex(hasher: Sha256) -> String {
 /// The first element that is no finite number.
 pub(super) fn not_finite(array: &Array) -> Option<usize> {
     match array.numbers() {
+        // Without leaving early, so that the usual answer comes fast.
+        Numbers::F32(values) if values.iter().fold(true, |all, x| all & x.is_finite()) => None,
         Numbers::F32(values) => values.iter().position(|x| !x.is_finite()),
         Numbers::F64(values) => values.iter().position(|x| !x.is_finite()),
         _ => None,
@@ -388,9 +414,8 @@ fn array_bytes(array: &Array) -> &[u8] {
     }
 }
 
-/// That an array holds what is asked for: used where a file's tensors are a program's input.
 impl Weights {
-    /// The tensor of this name and element type.
+    /// The tensor of this name and element type; for files whose tensors are a program's input.
     ///
     /// # Errors
     /// It is missing, or of another type.

@@ -110,6 +110,20 @@ fn a_model_runs_on_given_numbers() {
     assert!(mean.iter().any(|mean| *mean != 0.0), "{mean:?}");
 }
 
+/// The first convolution is fitted to the images' channels, and that is said.
+#[test]
+fn a_model_runs_on_images_of_one_channel() {
+    let given = Given::new();
+    given.save("one", [("x", noise([2, 1, 32, 32]))]);
+    let output = super::axenic(&strs(&given.arguments("one", &[])));
+    let said = super::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("conv1.weight: adapted, 3 → 1 channels"),
+        "{said}"
+    );
+}
+
 #[test]
 fn what_a_model_cannot_run_on_is_said() {
     let given = Given::new();
@@ -127,8 +141,6 @@ fn what_a_model_cannot_run_on_is_said() {
         [("x", noise([2, 3, 32, 32])), ("dy.7", noise([2, 5]))],
     );
     given.refused("more", &["--gradients"], "y.7");
-    given.save("one", [("x", noise([2, 1, 32, 32]))]);
-    given.refused("one", &[], "conv1.weight has shape");
     let error = failed(&["forward", "resnet19"], 2, "resnet18, resnet34, resnet50");
     assert!(error.contains("ife"), "{error}");
 }

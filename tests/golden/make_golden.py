@@ -726,10 +726,10 @@ def points(_name, value):
 FAMILIES = {"state": points, "grad": probe, "tap": probe, "update": probe, "momentum": probe}
 
 
-def summarised(result):
+def summarised(result, families=FAMILIES):
     """The values of a run by name: each family of tensors as one table, the others as they are."""
-    found = {name: value.numpy().copy() for name, value in result.items() if name.split(".")[0] not in FAMILIES}
-    for family, summary in FAMILIES.items():
+    found = {name: value.numpy().copy() for name, value in result.items() if name.split(".")[0] not in families}
+    for family, summary in families.items():
         names = sorted(name for name in result if name.startswith(f"{family}."))
         if names:
             found[family] = np.array([summary(name.removeprefix(f"{family}."), result[name]) for name in names])

@@ -81,7 +81,7 @@ def dinov2(table, size):
 
 def adapted():
     found = {}
-    for side, size in [(3, (5, 4)), (7, (3, 3)), (6, (6, 4)), (4, (8, 2)), (2, (5, 7)), (9, (4, 4))]:
+    for side, size in [(3, (5, 4)), (7, (3, 3)), (6, (6, 4)), (4, (8, 2)), (2, (5, 7)), (9, (4, 4)), (4, (4, 6)), (5, (3, 5))]:
         table = torch.randn(1, 1 + side * side, 2)
         name = f"positions.{side}.{size[0]}.{size[1]}"
         found[f"{name}.table"] = table

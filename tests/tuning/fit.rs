@@ -1,13 +1,14 @@
 //! Fine-tuning as a whole: from images, from features, stopped and resumed.
 
-use super::features::{SIZE, Tiny, noise, pixels, tiny};
+use super::given::{SIZE, Tiny, noise, pixels, tiny};
 use super::recompute::copies;
-use axenic::exec::Cpu;
+use axenic::exec::{Cpu, Reference};
 use axenic::graph::Recompute;
+use axenic::models::{Model, Preprocessing};
 use axenic::train::{
-    AdamW, Backbone, Batch, CachedFeatures, Checkpoints, Files, FineTune, Groups, Input, Kept,
-    Optimizer, Progress, Runner, Samples, Silent, Tuned, WarmupCosine, Weights, cached_features,
-    untrained,
+    AdamW, Backbone, Batch, CachedFeatures, Card, Checkpoints, Configuration, Files, FineTune,
+    Groups, Input, Kept, Optimizer, Progress, Runner, Samples, Silent, Tuned, WarmupCosine,
+    Weights, cached_features, untrained,
 };
 use axenic::{Array, Result, ops};
 use std::fs;
@@ -33,6 +34,10 @@ impl Samples for Images {
         COUNT
     }
 
+    fn content(&self) -> String {
+        "noise".into()
+    }
+
     fn batch(&mut self, items: &[usize]) -> Result<Batch> {
         let files = noise(COUNT).files;
         let x: Vec<f32> = items
@@ -51,6 +56,10 @@ struct Cached(CachedFeatures);
 impl Samples for Cached {
     fn count(&self) -> usize {
         self.0.count()
+    }
+
+    fn content(&self) -> String {
+        self.0.digest()
     }
 
     fn batch(&mut self, items: &[usize]) -> Result<Batch> {
@@ -149,6 +158,106 @@ fn a_head_on_cached_features_learns_as_behind_the_frozen_network() {
     );
 }
 
+/// Says what it is told, and that it holds something else than [`Images`].
+struct Others(Images);
+
+impl Samples for Others {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn content(&self) -> String {
+        "other noise".into()
+    }
+
+    fn batch(&mut self, items: &[usize]) -> Result<Batch> {
+        self.0.batch(items)
+    }
+}
+
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn begin(&mut self, _what: &str, _unit: &'static str, _total: u64) {}
+    fn advance(&mut self, _units: u64) {}
+    fn end(&mut self) {}
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_string());
+    }
+}
+
+/// The description of weights for seven classes, with names and thresholds.
+fn described(weights: &mut Weights, model: &str, classes: usize) {
+    let card = Card {
+        model: model.into(),
+        configuration: Configuration {
+            num_classes: Some(classes),
+            image_size: [SIZE; 2],
+            channels: 3,
+        },
+        preprocessing: Some(Preprocessing {
+            size: SIZE,
+            mean: [0.1, 0.2, 0.3],
+            std: [0.5; 3],
+        }),
+        labels: Some((0..classes).map(|class| format!("class {class}")).collect()),
+        thresholds: Some(vec![0.5; classes]),
+        version: "0.0.1".into(),
+    };
+    card.write(weights).expect("a description");
+}
+
+/// What tuned weights say of themselves is true of them, and not of those that they began with.
+#[test]
+fn tuned_weights_have_a_description_of_their_own() {
+    let model = tiny();
+    let task = task(&model, Groups::default().freeze("*").rate("head", 1.0));
+    let old = Tiny {
+        classes: Some(7),
+        ..tiny()
+    };
+    let tuned = |pretrained: &Weights| {
+        let mut notes = Notes::default();
+        let tuned = task.fit(
+            &mut runner(),
+            Input::Images,
+            &mut Images,
+            pretrained,
+            None,
+            &mut notes,
+        );
+        tuned.map(|tuned| (tuned.weights, notes.0))
+    };
+    let mut pretrained = untrained(&old, 5).expect("weights");
+    described(&mut pretrained, model.name(), 7);
+    let (weights, notes) = tuned(&pretrained).expect("it learns");
+    let card = Card::read(&weights).expect("readable").expect("a card");
+    assert_eq!(card.configuration.num_classes, Some(3));
+    assert_eq!((card.labels, card.thresholds), (None, None));
+    assert_eq!(card.configuration.image_size, [SIZE; 2]);
+    let preprocessing = card.preprocessing.expect("three channels");
+    assert_eq!(preprocessing.mean, [0.1, 0.2, 0.3]);
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[1].contains("head.weight") && notes[1].contains("starts anew"),
+        "{notes:?}"
+    );
+
+    // As many classes: their names stay, but at other probabilities.
+    let mut pretrained = untrained(&model, 5).expect("weights");
+    described(&mut pretrained, model.name(), 3);
+    let (weights, notes) = tuned(&pretrained).expect("it learns");
+    let card = Card::read(&weights).expect("readable").expect("a card");
+    assert_eq!(card.labels.map(|labels| labels.len()), Some(3));
+    assert_eq!(card.thresholds, None);
+    assert!(notes.is_empty(), "{notes:?}");
+
+    described(&mut pretrained, "another", 3);
+    let refused = tuned(&pretrained).expect_err("of another network");
+    assert!(refused.to_string().contains("\"another\""), "{refused}");
+}
+
 #[test]
 fn blocks_computed_again_change_no_bit() {
     let (model, pretrained) = (tiny(), untrained(&tiny(), 5).expect("weights"));
@@ -187,15 +296,26 @@ fn kept(
     pretrained: &Weights,
     progress: &mut dyn Progress,
 ) -> Result<Tuned> {
+    let on = (&mut runner(), &mut Images as &mut dyn Samples);
+    kept_on(on, task, folder, pretrained, progress)
+}
+
+fn kept_on(
+    (runner, samples): (&mut Runner, &mut dyn Samples),
+    task: &FineTune<'_>,
+    folder: &Path,
+    pretrained: &Weights,
+    progress: &mut dyn Progress,
+) -> Result<Tuned> {
     let checkpoints = Checkpoints::new(Files::default(), folder.to_path_buf());
     let kept = Kept {
         checkpoints: &checkpoints,
         every: 3,
     };
     task.fit(
-        &mut runner(),
+        runner,
         Input::Images,
-        &mut Images,
+        samples,
         pretrained,
         Some(kept),
         progress,
@@ -228,6 +348,8 @@ fn a_stopped_training_goes_on_to_the_same_bits() {
             pretrained.tensors["stem.weight"]
         );
         assert!(!last.tensors.contains_key("optimizer.exp_avg.stem.weight"));
+        let card = Card::read(&last).expect("readable").expect("a card");
+        assert_eq!(card.configuration.num_classes, Some(3));
         let other = FineTune {
             seed: 10,
             ..task.clone()
@@ -235,6 +357,25 @@ fn a_stopped_training_goes_on_to_the_same_bits() {
         let refused = kept(&other, place.path(), &pretrained, &mut Silent);
         let refused = refused.expect_err("it is another task").to_string();
         assert!(refused.contains("of another task"), "{refused}");
+        let refused = kept_on(
+            (&mut runner(), &mut Others(Images)),
+            &task,
+            place.path(),
+            &pretrained,
+            &mut Silent,
+        );
+        let refused = refused.expect_err("other samples").to_string();
+        assert!(refused.contains("of another task"), "{refused}");
+        let mut reference = Runner::new(Box::new(Reference::new(1).expect("an executor")));
+        let refused = kept_on(
+            (&mut reference, &mut Images),
+            &task,
+            place.path(),
+            &pretrained,
+            &mut Silent,
+        );
+        let refused = refused.expect_err("another device").to_string();
+        assert!(refused.contains("of another device"), "{refused}");
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod failing;
 mod features;
 mod fit;
+mod given;
 mod groups;
 mod recompute;
 

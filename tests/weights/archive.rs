@@ -40,17 +40,37 @@ pub(crate) fn zip(members: &[Member]) -> Vec<u8> {
         let (at, length) = (bytes.len() as u32, own.data.len() as u32);
         let crc = crc32(&own.data).wrapping_add(own.crc_error);
         bytes.extend(*b"PK\x03\x04\x00\x00");
-        [own.flags, own.method, 0, 0].map(|n| bytes.extend(n.to_le_bytes()));
-        [crc, length, length].map(|n| bytes.extend(n.to_le_bytes()));
-        [own.local_name.len() as u16, 0].map(|n| bytes.extend(n.to_le_bytes()));
+        bytes.extend(
+            [own.flags, own.method, 0, 0]
+                .map(|n| n.to_le_bytes())
+                .as_flattened(),
+        );
+        bytes.extend(
+            [crc, length, length]
+                .map(|n| n.to_le_bytes())
+                .as_flattened(),
+        );
+        bytes.extend(
+            [own.local_name.len() as u16, 0]
+                .map(|n| n.to_le_bytes())
+                .as_flattened(),
+        );
         bytes.extend(own.local_name.as_bytes());
         bytes.extend(&own.data);
         let stated = own.length.unwrap_or(length);
         directory.extend(*b"PK\x01\x02\x00\x00\x00\x00");
-        [own.flags, own.method, 0, 0].map(|n| directory.extend(n.to_le_bytes()));
-        [crc, stated, stated].map(|n| directory.extend(n.to_le_bytes()));
+        directory.extend(
+            [own.flags, own.method, 0, 0]
+                .map(|n| n.to_le_bytes())
+                .as_flattened(),
+        );
+        directory.extend(
+            [crc, stated, stated]
+                .map(|n| n.to_le_bytes())
+                .as_flattened(),
+        );
         let lengths = [own.name.len() as u16, own.extra.len() as u16, 0, 0, 0, 0, 0];
-        lengths.map(|n| directory.extend(n.to_le_bytes()));
+        directory.extend(lengths.map(|n| n.to_le_bytes()).as_flattened());
         directory.extend(own.offset.unwrap_or(at).to_le_bytes());
         directory.extend(own.name.as_bytes());
         directory.extend(&own.extra);
@@ -58,8 +78,12 @@ pub(crate) fn zip(members: &[Member]) -> Vec<u8> {
     let (at, count) = (bytes.len() as u32, members.len() as u16);
     bytes.extend(&directory);
     bytes.extend(*b"PK\x05\x06\x00\x00\x00\x00");
-    [count, count].map(|n| bytes.extend(n.to_le_bytes()));
-    [directory.len() as u32, at].map(|n| bytes.extend(n.to_le_bytes()));
+    bytes.extend([count, count].map(|n| n.to_le_bytes()).as_flattened());
+    bytes.extend(
+        [directory.len() as u32, at]
+            .map(|n| n.to_le_bytes())
+            .as_flattened(),
+    );
     bytes.extend([0, 0]);
     bytes
 }

@@ -27,7 +27,7 @@ fn close(ours: &Array, theirs: &Array, what: &str) {
     }
 }
 
-/// Tables of 2 to 9 rows, made larger, smaller, and of other proportions.
+/// Tables of 2 to 9 rows, made larger, smaller, and of other proportions; two keep the length of an axis.
 #[test]
 fn positions_are_resized_as_timm_and_dinov2_do() {
     let _turn = turn();
@@ -40,7 +40,8 @@ fn positions_are_resized_as_timm_and_dinov2_do() {
             ("timm", Resampling::Antialiased),
             ("dinov2", Resampling::Offset),
         ] {
-            let ours = positions::resize(table, 1, [numbers[1], numbers[2]], resampling);
+            let (from, to) = ([numbers[0]; 2], [numbers[1], numbers[2]]);
+            let ours = positions::resize(table, 1, from, to, resampling);
             close(
                 &ours.expect("resizes"),
                 &golden[&format!("{base}.{way}")],
@@ -49,7 +50,7 @@ fn positions_are_resized_as_timm_and_dinov2_do() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 12);
+    assert_eq!(checked, 16);
 }
 
 #[test]
@@ -69,11 +70,11 @@ fn first_convolutions_are_adapted_as_timm_does() {
 }
 
 /// Patches of 2×2 pixels, a class token's place, positions, a classifier; a counter and a travelling tensor beside.
-struct Tiny {
-    classes: Option<usize>,
+pub(super) struct Tiny {
+    pub(super) classes: Option<usize>,
 }
 
-const WIDTH: usize = 2;
+pub(super) const WIDTH: usize = 2;
 
 impl Target for Tiny {
     fn name(&self) -> &str {
@@ -133,11 +134,11 @@ impl Target for Tiny {
     }
 }
 
-fn tiny() -> Tiny {
+pub(super) fn tiny() -> Tiny {
     Tiny { classes: None }
 }
 
-fn numbers(shape: &[usize]) -> Array {
+pub(super) fn numbers(shape: &[usize]) -> Array {
     let shape = Shape::new(shape).expect("a shape");
     let values: Vec<f32> = (0..shape.elements())
         .map(|i| i as f32 / 4.0 - 1.0)
@@ -146,7 +147,7 @@ fn numbers(shape: &[usize]) -> Array {
 }
 
 /// A file of tensors with these names and shapes.
-fn file(tensors: &[(&str, &[usize])]) -> WeightFile {
+pub(super) fn file(tensors: &[(&str, &[usize])]) -> WeightFile {
     let mut weights = Weights::default();
     for (name, shape) in tensors {
         weights.tensors.insert((*name).into(), numbers(shape));
@@ -154,7 +155,7 @@ fn file(tensors: &[(&str, &[usize])]) -> WeightFile {
     WeightFile::parse(&weights.to_bytes().expect("a file")).expect("our file")
 }
 
-const WHOLE: &[(&str, &[usize])] = &[
+pub(super) const WHOLE: &[(&str, &[usize])] = &[
     ("patches.weight", &[WIDTH, 3, 2, 2]),
     ("positions", &[1, 10, WIDTH]),
     ("head.weight", &[5, WIDTH]),
@@ -257,6 +258,7 @@ fn every_difference_is_adapted_or_said() {
     let table = positions::resize(
         &numbers(&[1, 10, WIDTH]),
         1,
+        [3, 3],
         [2, 4],
         Resampling::Antialiased,
     );

@@ -100,7 +100,11 @@ fn nesting_is_found_and_said() {
         assert_eq!(*teacher.tensors["dino_head.weight"].to_f64(), [1.0, 1.0]);
         let (student, account) = fit::as_they_are(&file, Some("student")).expect("tensors");
         assert_eq!(account.source.prefix, "module.backbone.");
-        assert_eq!(account.converted, [("F16", 4)]);
+        assert_eq!(
+            account.converted[0].to_string(),
+            "4 tensors of type F16 became F32"
+        );
+        assert_eq!(account.converted.len(), 1);
         assert_eq!(*student.tensors["scale"].to_f64(), [2.5]);
         let skipped = |path: &str| account.lines.iter().find(|line| line.name == path);
         for path in ["mask", "optimizer.state.0.exp_avg"] {
@@ -166,7 +170,8 @@ fn a_thousand_damages_cost_little() {
                     }
                 }
             }
-            cheap(&bytes);
+            // Read or refused, both are right.
+            let _ = cheap(&bytes);
         }
     }
 }
@@ -228,7 +233,11 @@ fn hostile_pickles_are_refused_by_name() {
         (one("0", 6, 0, &[2], &[-1]), "calls"),
         (one("0", 6, 0, &[2, 1], &[1]), "impossible"),
         (one("0", 6, 0, &[i64::MAX, i64::MAX], &[1, 1]), "impossible"),
-        (one("0", 6, i64::MAX, &[2], &[i64::MAX]), "impossible"),
+        (
+            one("0", 6, i64::MAX, &[2], &[i64::MAX]),
+            "reaches to element",
+        ),
+        (one("0", 6, i64::MAX, &[3], &[i64::MAX]), "impossible"),
         (one("0", 6, 0, &[1 << 40], &[0]), "many times"),
         (one("0", 5, 0, &[2], &[1]), "does not fit"),
         (one("0", i64::MAX, 0, &[2], &[1]), "does not fit"),
@@ -320,8 +329,10 @@ fn bombs_cost_little() {
         .iter()
         .map(|name| (name.as_str(), view.clone()))
         .collect();
-    let bytes = saved(&dictionary(&pairs[..50]), &[&[0; 4000]]);
-    assert!(cheap(&bytes).is_ok(), "sharing is no crime");
+    let shared = |count: usize| cheap(&saved(&dictionary(&pairs[..count]), &[&[0; 4000]]));
+    assert!(shared(20).is_ok(), "sharing is no crime");
+    let said = shared(1000).expect_err("refused").to_string();
+    assert!(said.contains("many times"), "{said}");
     let row = tensor("FloatStorage", "0", 1000, 0, &[1000, 1000], &[0, 1]);
     let said = cheap(&saved(&dictionary(&[("a", row)]), &[&[0; 4000]]));
     assert!(
@@ -397,7 +408,7 @@ fn archives_that_lie_are_refused() {
         let mut members = whole.clone();
         members[1].length = Some(u32::MAX);
         let mut extra = b"\x01\x00\x10\x00".to_vec();
-        [length, length].map(|n| extra.extend(n.to_le_bytes()));
+        extra.extend([length, length].map(u64::to_le_bytes).as_flattened());
         members[1].extra = extra;
         zip(&members)
     };

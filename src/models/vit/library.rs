@@ -1,7 +1,7 @@
 //! What the libraries call the parts of a vision transformer, and how they let the parameters start.
 
 use crate::graph::Init;
-use crate::nn::{AttentionNames, linear_bias, linear_weight, truncated_normal, xavier_uniform};
+use crate::nn::{AttentionNames, default_uniform, truncated_normal, xavier_uniform};
 
 const ZERO: Init = Init::Constant(0.0);
 
@@ -25,6 +25,8 @@ pub(super) struct Names {
     pub(super) attention: &'static str,
     pub(super) mlp: [&'static str; 2],
     pub(super) norm: &'static str,
+    /// What holds all blocks and the last norm, where there is such a part.
+    pub(super) encoder: Option<&'static str>,
     pub(super) head: &'static str,
 }
 
@@ -37,6 +39,7 @@ static TORCHVISION: Names = Names {
     attention: "self_attention",
     mlp: ["0", "3"],
     norm: "encoder.ln",
+    encoder: Some("encoder"),
     head: "heads.head",
 };
 
@@ -49,6 +52,7 @@ static TIMM: Names = Names {
     attention: "attn",
     mlp: ["fc1", "fc2"],
     norm: "norm",
+    encoder: None,
     head: "head",
 };
 
@@ -76,11 +80,11 @@ impl Library {
         }
     }
 
-    /// Weight and bias of the patch projection, which reads as many numbers as there are connections.
-    pub(super) fn patches(self, connections: usize) -> [Init; 2] {
+    /// Weight and bias of the patch projection, which reads `fan_in` numbers.
+    pub(super) fn patches(self, fan_in: usize) -> [Init; 2] {
         match self {
-            Library::Torchvision => [truncated_normal((1.0 / connections as f64).sqrt()), ZERO],
-            Library::Timm => [linear_weight(connections), linear_bias(connections)],
+            Library::Torchvision => [truncated_normal((1.0 / fan_in as f64).sqrt()), ZERO],
+            Library::Timm => [default_uniform(fan_in), default_uniform(fan_in)],
         }
     }
 

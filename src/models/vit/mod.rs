@@ -50,7 +50,7 @@
 //! that Ranftl, Bochkovskiy and Koltun, *Vision Transformers for Dense Prediction*, ICCV 2021 (section 3) read from the base
 //! network, {3, 6, 9, 12}. (From the large one they read {5, 12, 18, 24}, where these are {6, 12, 18, 24}.)
 //!
-//! Initialisation is that of the library whose names the network has. timm and DINOv2: normal with 0.02, biases 0, class
+//! Initialisation is that of the library whose names the network has. timm and DINOv2: truncated normal with 0.02, biases 0, class
 //! token normal with 1e-6, patches as any convolution of PyTorch. torchvision: patches truncated normal with 1/√(3·P²), MLP
 //! Glorot with biases normal with 1e-6, positions normal with 0.02, class token and classifier 0.
 //!
@@ -202,6 +202,9 @@ impl Model for VisionTransformer {
         let (stages, z) = self.blocks(scope, x, mode)?;
         let norm = scope.name(self.library.names().norm);
         let z = layer_norm(&norm, z, EPS)?;
+        if let Some(encoder) = self.library.names().encoder {
+            scope.name(encoder).tap(z);
+        }
         norm.name("patch_tokens").tap(patch_tokens(z)?);
         let y = ops::slice(z, 1, 0, 1)?; // equation 4
         let y = ops::reshape(y, [z.shape()[0], self.width])?;
@@ -257,8 +260,8 @@ impl VisionTransformer {
     /// The images are not made of whole patches.
     pub fn embed<'g>(&self, scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'g>> {
         let (names, width) = (self.library.names(), self.width);
-        let connections = x.shape().get(1).copied().unwrap_or(0) * self.patch_size.pow(2);
-        let [weight_init, bias_init] = self.library.patches(connections);
+        let fan_in = x.shape().get(1).copied().unwrap_or(0) * self.patch_size.pow(2);
+        let [weight_init, bias_init] = self.library.patches(fan_in);
         let settings = PatchEmbedding {
             patch_size: self.patch_size,
             width,

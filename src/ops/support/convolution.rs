@@ -7,10 +7,12 @@
 mod cases;
 mod panels;
 mod pieces;
+mod winograd;
 
 pub(in crate::ops) use cases::cases;
 pub(in crate::ops) use panels::{Planes, Unfold};
 pub(in crate::ops) use pieces::Cut;
+pub(in crate::ops) use winograd::Winograd;
 
 use crate::error::{Error, Result};
 use crate::graph::Launch;
@@ -274,10 +276,17 @@ fn output_length(
     if kernel == 0 {
         return Err(Error::shape(format!("{name}: the window has no taps")));
     }
-    let (padded, window) = (length + 2 * padding, dilation * (kernel - 1) + 1);
-    if padded < window || padded > i32::MAX as usize {
+    let padded = length.saturating_add(2 * padding);
+    if padded > i32::MAX as usize {
         return Err(Error::shape(format!(
-            "{name}: a window of {kernel} taps with dilation {dilation} covers {window}, the padded input {padded} rows or columns"
+            "{name}: {length} rows or columns are too many; with the padding there may be {}",
+            i32::MAX
+        )));
+    }
+    let window = dilation * (kernel - 1) + 1;
+    if padded < window {
+        return Err(Error::shape(format!(
+            "{name}: a window of {kernel} taps with dilation {dilation} covers {window} rows or columns, more than the {padded} of the padded input: the image is too small"
         )));
     }
     Ok((padded - window) / stride + 1)

@@ -6,7 +6,7 @@ use crate::shape::Shape;
 use crate::workers::Workers;
 
 /// Elements of a piece of work worth sharing out.
-const CHUNK: usize = 8192;
+pub(in crate::ops) const CHUNK: usize = 8192;
 
 /// Computes `y[i] = f(x[i])`; `f` should be free of branches and calls, so that the loop vectorises.
 pub(in crate::ops) fn unary_cpu(

@@ -2,6 +2,7 @@
 //! over f32 that compilers vectorise.
 
 use crate::real::Real;
+use crate::workers::vectorised;
 
 /// ln(t / p) for t, p > 0, accurate also where t ≈ p: the difference t − p is then exact. `log_ratio` in
 /// `shaders/lib/log_one_plus.wgsl`.
@@ -47,27 +48,32 @@ const ACCUMULATORS: usize = 16;
 
 /// The sum of a run, accumulated in double precision.
 pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
-    fold_run(run, 0.0, |sum, &x| sum + f64::from(x), |a, b| a + b)
+    let mut totals = [0.0; ACCUMULATORS];
+    fold_run(&mut totals, run, |sum, &x| sum + f64::from(x));
+    join(totals, |a, b| a + b)
 }
 
 /// The largest number of a run; −∞ for an empty one.
 pub(in crate::ops) fn max_of_run(run: &[f32]) -> f32 {
-    fold_run(
-        run,
-        f32::NEG_INFINITY,
-        |top, &x| Real::max(top, x),
-        Real::max,
-    )
+    max_of_runs(|take| take(run))
 }
 
-/// Folds a run into accumulators side by side, then these by halves.
-fn fold_run<A: Copy>(
-    run: &[f32],
-    start: A,
-    add: impl Fn(A, &f32) -> A,
-    join: impl Fn(A, A) -> A,
-) -> A {
-    let mut totals = [start; ACCUMULATORS];
+/// The largest number of all runs that `visit` hands on; −∞ if there are none.
+#[inline(always)]
+pub(in crate::ops) fn max_of_runs(visit: impl FnOnce(&mut dyn FnMut(&[f32]))) -> f32 {
+    let mut tops = [f32::NEG_INFINITY; ACCUMULATORS];
+    visit(&mut |run| {
+        vectorised(
+            #[inline(always)]
+            || fold_run(&mut tops, run, |top, &x| Real::max(top, x)),
+        );
+    });
+    join(tops, Real::max)
+}
+
+/// Folds a run into accumulators side by side.
+#[inline(always)]
+fn fold_run<A: Copy>(totals: &mut [A; ACCUMULATORS], run: &[f32], add: impl Fn(A, &f32) -> A) {
     let (chunks, rest) = run.as_chunks::<ACCUMULATORS>();
     for chunk in chunks {
         for (total, x) in totals.iter_mut().zip(chunk) {
@@ -77,6 +83,10 @@ fn fold_run<A: Copy>(
     for (total, x) in totals.iter_mut().zip(rest) {
         *total = add(*total, x);
     }
+}
+
+/// Joins accumulators by halves.
+fn join<A: Copy>(mut totals: [A; ACCUMULATORS], join: impl Fn(A, A) -> A) -> A {
     let mut width = ACCUMULATORS / 2;
     while width > 0 {
         for lane in 0..width {

@@ -11,6 +11,7 @@ const BLOCK: usize = 32 * LANES;
 pub(in crate::ops) const LANE_DEPTH: usize = BLOCK / LANES + 2;
 
 /// `K` sums over the terms `f(a[i], b[i])` of two slices of one length.
+#[inline(always)]
 pub(in crate::ops) fn lane_sums<const K: usize>(
     a: &[f32],
     b: &[f32],

@@ -19,7 +19,9 @@
 use super::config::{ModelConfig, Variant};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{BatchNorm2d, BatchNormMode, Conv2d, batch_norm2d, conv2d, linear};
+use crate::nn::{
+    BatchNorm2d, BatchNormMode, Conv2d, batch_norm2d, batch_norm2d_relu, conv2d, linear,
+};
 use crate::ops;
 use crate::shape::KeepAxes;
 
@@ -96,9 +98,9 @@ fn stem<'g>(
 ) -> Result<Tensor<'g>> {
     let _inside = encoder.enter();
     let x = conv2d(&encoder.name("conv1"), x, Conv2d::square(width, 7, 2))?;
-    let x = batch_norm2d(&encoder.name("bn1"), x, BatchNorm2d::new(mode))?;
+    let x = batch_norm2d_relu(&encoder.name("bn1"), x, BatchNorm2d::new(mode))?;
     let windows = ops::Pooling::sliding([3, 3], [2, 2], [1, 1]);
-    let (x, _index) = ops::max_pool2d(ops::relu(x)?, windows)?;
+    let (x, _index) = ops::max_pool2d(x, windows)?;
     Ok(x)
 }
 
@@ -193,7 +195,7 @@ fn block<'g>(
         ..
     } = *settings;
     let y = conv2d(&branch.conv1, x, Conv2d::square(width, 3, stride))?;
-    let y = ops::relu(batch_norm2d(&branch.bn1, y, BatchNorm2d::new(mode))?)?;
+    let y = batch_norm2d_relu(&branch.bn1, y, BatchNorm2d::new(mode))?;
     let y = conv2d(&branch.conv2, y, Conv2d::square(width, 3, 1))?;
     let y = batch_norm2d(&branch.bn2, y, BatchNorm2d::new(mode))?;
     let map = horizontal_attention(&branch.sa, y)?; // [N, 1, H, 1]

@@ -2,9 +2,10 @@
 
 use super::{Request, Source};
 use crate::array::Spec;
-use crate::error::{Error, Result};
 use crate::train::stored::{StoredTensor, WeightFile};
+use crate::train::weights::is_counter;
 use serde::Serialize;
+use std::fmt;
 
 /// What became of every tensor.
 #[derive(Clone, Debug, Serialize)]
@@ -15,10 +16,30 @@ pub struct Account {
     pub network: Option<String>,
     /// Where in the file its tensors lie.
     pub source: Source,
-    /// The file's element types that became f32, with how many tensors had each.
-    pub converted: Vec<(&'static str, usize)>,
+    /// The file's element types that became others, with how many tensors had each.
+    pub converted: Vec<Conversion>,
     /// A line for each tensor of the network, then for each further one of the file.
     pub lines: Vec<Line>,
+    /// What lies in the file beside its tensors: where, and what it is.
+    pub others: Vec<(String, String)>,
+}
+
+/// Elements of one type that became elements of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversion {
+    /// The type in the file.
+    pub from: &'static str,
+    /// The type that they became.
+    pub to: &'static str,
+    /// How many tensors had it.
+    pub tensors: usize,
+}
+
+impl fmt::Display for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, tensors } = self;
+        write!(f, "{tensors} tensors of type {from} became {to}")
+    }
 }
 
 /// One tensor.
@@ -98,6 +119,30 @@ impl Line {
             fate,
         }
     }
+
+    /// The types from which and to which its elements were converted.
+    fn conversion(&self, network: Option<&str>) -> Option<(&'static str, &'static str)> {
+        let is_taken = matches!(self.fate, Fate::Loaded | Fate::Adapted(_) | Fate::Kept(_));
+        match self.dtype.filter(|_| is_taken)? {
+            dtype @ ("F16" | "BF16") => Some((dtype, "F32")),
+            // Without a network doubles stay as they are.
+            dtype @ "F64" if network.is_some() => Some((dtype, "F32")),
+            dtype @ ("I64" | "I32") if !is_counter(&self.name) => Some((dtype, "U32")),
+            _ => None,
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let name = &self.name;
+        match (&self.fate, &self.stored, &self.needed) {
+            (Fate::Missing, ..) => Some(format!("{name} is missing")),
+            (Fate::Unknown, ..) => Some(format!("{name} is unknown")),
+            (Fate::WrongShape, Some(stored), Some(needed)) => {
+                Some(format!("{name} has shape {stored:?} instead of {needed:?}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Account {
@@ -120,18 +165,15 @@ impl Account {
             _ => line,
         };
         let lines: Vec<Line> = lines.into_iter().map(allowed).collect();
-        let is_taken =
-            |line: &&Line| matches!(line.fate, Fate::Loaded | Fate::Adapted(_) | Fate::Kept(_));
-        let mut converted: Vec<(&'static str, usize)> = Vec::new();
-        let types = lines.iter().filter(is_taken).filter_map(|line| line.dtype);
-        // Without a network doubles stay as they are.
-        let is_converted = |dtype: &&str| {
-            ["F16", "BF16"].contains(dtype) || (*dtype == "F64" && network.is_some())
-        };
-        for dtype in types.filter(is_converted) {
-            match converted.iter_mut().find(|(own, _)| *own == dtype) {
-                Some((_, count)) => *count += 1,
-                None => converted.push((dtype, 1)),
+        let mut converted: Vec<Conversion> = Vec::new();
+        for (from, to) in lines.iter().filter_map(|line| line.conversion(network)) {
+            match converted.iter_mut().find(|own| own.from == from) {
+                Some(own) => own.tensors += 1,
+                None => converted.push(Conversion {
+                    from,
+                    to,
+                    tensors: 1,
+                }),
             }
         }
         Self {
@@ -140,44 +182,49 @@ impl Account {
             source,
             converted,
             lines,
+            others: file.others.clone(),
         }
     }
 
-    /// That nothing is amiss that was not allowed.
-    pub(super) fn settle(&self, request: &Request) -> Result<()> {
-        let mut complaints: Vec<String> = Vec::new();
-        for line in &self.lines {
-            let name = &line.name;
-            match (&line.fate, &line.stored, &line.needed) {
-                (Fate::Missing, ..) => complaints.push(format!("{name} is missing")),
-                (Fate::Unknown, ..) => complaints.push(format!("{name} is unknown")),
-                (Fate::WrongShape, Some(stored), Some(needed)) => {
-                    complaints.push(format!("{name} has shape {stored:?} instead of {needed:?}"));
-                }
-                _ => {}
-            }
-        }
+    /// Whether something is amiss that was not allowed.
+    pub fn is_amiss(&self) -> bool {
+        self.lines.iter().any(|line| line.complaint().is_some())
+    }
+
+    /// What is amiss that was not allowed, in a sentence that lists so many tensors at most; `None` if nothing is.
+    pub fn complaint(&self, most: usize) -> Option<String> {
+        let mut complaints: Vec<String> = self.lines.iter().filter_map(Line::complaint).collect();
         if complaints.is_empty() {
-            return Ok(());
+            return None;
         }
         complaints.sort();
-        let is_there = |fate: Fate| self.lines.iter().any(|line| line.fate == fate);
-        let mut advice = Vec::new();
-        if is_there(Fate::Missing) && !request.allow_missing {
-            advice.push("--allow-missing starts what is missing anew");
-        }
-        if is_there(Fate::Unknown) && !request.allow_unknown {
-            advice.push("--allow-unknown leaves away what is unknown");
-        }
+        let more = match complaints.len().saturating_sub(most) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        complaints.truncate(most);
+        let advice = [
+            (
+                Fate::Missing,
+                "--allow-missing to start what is missing anew",
+            ),
+            (
+                Fate::Unknown,
+                "--allow-unknown to leave away what is unknown",
+            ),
+        ];
+        let is_there = |fate: &Fate| self.lines.iter().any(|line| line.fate == *fate);
+        let advice = advice.iter().filter(|(fate, _)| is_there(fate));
+        let advice: Vec<&str> = advice.map(|(_, advice)| *advice).collect();
         let advice = match advice.is_empty() {
             true => String::new(),
-            false => format!(" ({})", advice.join("; ")),
+            false => format!(" (`axenic convert` takes {})", advice.join(", ")),
         };
-        Err(Error::checkpoint(format!(
-            "the weights do not fit {}: {}{advice}",
+        Some(format!(
+            "the weights do not fit {}: {}{more}{advice}",
             self.network.as_deref().unwrap_or_default(),
             complaints.join(", ")
-        )))
+        ))
     }
 
     /// How many tensors had each fate, in the order of first appearance.

@@ -21,21 +21,23 @@ pub mod channels;
 pub mod positions;
 mod source;
 mod target;
+mod tensors;
 
-pub use account::{Account, Fate, Line};
+pub use account::{Account, Conversion, Fate, Line};
 pub use positions::Resampling;
 pub use source::Source;
 pub use target::Target;
 
-use super::card::{Card, Configuration};
+use super::card::{Card, Classifier, Configuration};
 use super::stored::{StoredTensor, WeightFile};
-use super::weights::{Weights, is_counter, not_finite};
-use crate::array::{Array, Numbers, Spec};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::models::Profile;
+use crate::models::{PositionEmbedding, Preprocessing};
 use crate::shape::Shape;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use source::Names;
+use std::collections::BTreeMap;
+use tensors::{Fitting, weight_of};
 
 /// What a network is to become, and what may be amiss with a file. By default everything is as the file has it, and
 /// nothing may be amiss.
@@ -80,66 +82,254 @@ pub struct Fitted {
     pub account: Account,
     /// Channels, height and width of the images.
     pub image: [usize; 3],
+    /// How images are prepared, if that is known.
+    pub preprocessing: Option<Preprocessing>,
+}
+
+/// A file's tensors by their names in the network.
+type Own<'f> = BTreeMap<&'f str, &'f StoredTensor>;
+
+/// What came of fitting.
+#[derive(Clone, Debug)]
+pub enum Attempt {
+    /// Everything is there, or was allowed not to be.
+    Fits(Box<Fitted>),
+    /// Something is amiss: [`Account::complaint`] tells what.
+    Amiss(Account),
 }
 
 /// Fits a file's weights to a network, which takes from the file what that decides (as its number of classes).
 ///
 /// # Errors
-/// The file says that it is of another network; no dictionary of it is this network's; a tensor is missing, unknown or of
-/// a shape that cannot be adapted, and that was not allowed; a number is not finite. The error lists all of it.
+/// As [`attempt`]; or a tensor is missing, unknown or of a shape that cannot be adapted, and that was not allowed. The
+/// error lists all of it.
 pub fn fit<T: Target + ?Sized>(
     file: &WeightFile,
     target: &mut T,
     request: &Request,
 ) -> Result<Fitted> {
-    let card = own_card(file, target.name())?;
-    let first = target.profile().map(|profile| profile.first_convolution);
-    let image = usual_image(target);
-    let source = source::choose_for(file, request.entry.as_deref(), first.as_deref(), |own| {
-        target.fit_to(&|name| shape_of(own, name));
-        let graph = target.record(image)?;
-        let names = needed(&graph);
-        let has = names.keys().filter(|name| own.contains_key(**name));
-        Ok((has.count(), names.len()))
-    })?;
+    match attempt(file, target, request)? {
+        Attempt::Fits(fitted) => Ok(*fitted),
+        Attempt::Amiss(account) => {
+            let complaint = account.complaint(usize::MAX);
+            Err(Error::checkpoint(complaint.unwrap_or_default()))
+        }
+    }
+}
+
+/// As [`fit`], with the account of every tensor also where something is amiss.
+///
+/// # Errors
+/// The file says that it is of another network, or something else than its tensors do; no dictionary of it is this
+/// network's; a number is not finite.
+pub fn attempt<T: Target + ?Sized>(
+    file: &WeightFile,
+    target: &mut T,
+    request: &Request,
+) -> Result<Attempt> {
+    let proven = Weights::own(file)?;
+    let card = own_card(proven.as_ref(), target.name())?;
+    let usual = Usual::of(target, request)?;
+    let source = usual.source(file, target, request)?;
     let named = file.tensors.iter();
     let named = named.filter_map(|tensor| Some((source.name_of(tensor)?, tensor)));
-    let own: BTreeMap<&str, &StoredTensor> = named.collect();
-    target.fit_to(&|name| shape_of(&own, name));
-    set_classes(target, request.classes)?;
+    let own: Own<'_> = named.collect();
+    fit_target(target, &own, &usual, card.as_ref(), request)?;
     let profile = target.profile();
-    let image = image_of(target, profile.as_ref(), &own, request);
+    let grid = grid_of(target, &own, card.as_ref());
+    let image = image_of(target, &own, grid, card.as_ref(), request);
     let graph = target.record(image)?;
     let fitting = Fitting {
         file,
+        proven,
         own: &own,
         profile: profile.as_ref(),
         image,
+        grid,
         request,
     };
     let (mut weights, lines) = fitting.all(&graph, &source)?;
     let account = Account::new(file, Some(target.name()), source, lines, request);
     // Before anything starts anew: sizes that a file only states cost nothing then.
-    account.settle(request)?;
-    for (_, leaf, spec) in graph.leaves() {
-        let is_lacking = !weights.tensors.contains_key(&leaf.name);
-        if let Some(init) = leaf.kind.init().filter(|_| is_lacking) {
-            let array = init.numbers(request.seed, &leaf.name, spec)?;
-            weights.tensors.insert(leaf.name.clone(), array);
-        }
+    if account.is_amiss() {
+        return Ok(Attempt::Amiss(account));
     }
-    let configuration = Configuration {
-        num_classes: target.num_classes(),
-        image_size: [image[1], image[2]],
-        channels: image[0],
-    };
-    let card = Card::new(target.name(), configuration, target.preprocessing(), card);
+    usual.start(&graph, file, &mut weights, request.seed)?;
+    let card = new_card(target, image, card, &account);
     card.write(&mut weights)?;
-    Ok(Fitted {
+    Ok(Attempt::Fits(Box::new(Fitted {
         weights,
         account,
         image,
-    })
+        preprocessing: card.preprocessing,
+    })))
+}
+
+/// A network as it is asked for, before it has taken anything from a file.
+struct Usual {
+    /// How many classes its published weights have.
+    published: Option<usize>,
+    names: Names,
+    /// The numbers of all its parameters and states.
+    elements: usize,
+}
+
+/// What starts anew may be so many times the file, beside what the network has in any case.
+const MOST_STARTED: usize = 8;
+
+impl Usual {
+    fn of<T: Target + ?Sized>(target: &mut T, request: &Request) -> Result<Self> {
+        let published = target.num_classes();
+        set_classes(target, request.classes)?;
+        let [channels, height, width] = usual_image(target);
+        let [height, width] = request.image_size.unwrap_or([height, width]);
+        let channels = request.channels.unwrap_or(channels);
+        let graph = target.record([channels, height, width])?;
+        Ok(Self {
+            published,
+            names: needed(&graph).map(|(name, _)| name.to_string()).collect(),
+            elements: needed(&graph).map(|(_, shape)| shape.elements()).sum(),
+        })
+    }
+
+    /// Where in a file the network lies. Some networks have their parameters under other names in other libraries; so their
+    /// names are asked for as they are without a file, and as the file as a whole would have them.
+    fn source<T: Target + ?Sized>(
+        &self,
+        file: &WeightFile,
+        target: &mut T,
+        request: &Request,
+    ) -> Result<Source> {
+        let first = target.profile().map(|profile| profile.first_convolution);
+        let image = usual_image(target);
+        target.fit_to(&|name| source::shape_anywhere(file, name));
+        let other = target.record(image).map(|graph| {
+            let names = needed(&graph).map(|(name, _)| name.to_string());
+            names.collect::<Names>()
+        });
+        // What does not fit in the least has no names to look for.
+        let mut all = vec![&self.names];
+        all.extend(other.as_ref().ok().filter(|other| **other != self.names));
+        source::choose_for(file, request.entry.as_deref(), first.as_deref(), &all)
+    }
+
+    /// First values for what the file lacks.
+    ///
+    /// # Errors
+    /// It is many times what the network has and the file holds: then a shape in the file was made to ask for memory.
+    fn start(
+        &self,
+        graph: &Graph,
+        file: &WeightFile,
+        weights: &mut Weights,
+        seed: u64,
+    ) -> Result<()> {
+        let is_lacking = |name: &str| !weights.tensors.contains_key(name);
+        let lacking = needed(graph).filter(|(name, _)| is_lacking(name));
+        let lacking = lacking.fold(0usize, |sum, (_, shape)| {
+            sum.saturating_add(shape.elements())
+        });
+        let held: usize = file.tensors.iter().map(StoredTensor::elements).sum();
+        if lacking
+            > self
+                .elements
+                .saturating_add(held.saturating_mul(MOST_STARTED))
+        {
+            return Err(Error::checkpoint(format!(
+                "by its shapes {lacking} numbers are missing, many times the {held} that it holds: it is no honest weight file"
+            )));
+        }
+        for (_, leaf, spec) in graph.leaves() {
+            let init = leaf.kind.init();
+            if let Some(init) = init.filter(|_| !weights.tensors.contains_key(&leaf.name)) {
+                let array = init.numbers(seed, &leaf.name, spec)?;
+                weights.tensors.insert(leaf.name.clone(), array);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets a network take from a file's tensors what they decide, and from the request what that does.
+fn fit_target<T: Target + ?Sized>(
+    target: &mut T,
+    own: &Own<'_>,
+    usual: &Usual,
+    card: Option<&Card>,
+    request: &Request,
+) -> Result<()> {
+    target.fit_to(&|name| shape_of(own, name));
+    let is_headless = card.is_some_and(|card| card.configuration.num_classes.is_none());
+    if let Some(card) = card {
+        agree(target, own, card)?;
+    }
+    if target.num_classes().is_none() && !is_headless {
+        target.set_num_classes(usual.published); // Then it is missing, unless something else is asked for.
+    }
+    set_classes(target, request.classes)
+}
+
+/// That a file's card says of its network what its tensors do, as far as they are there.
+fn agree<T: Target + ?Sized>(target: &T, own: &Own<'_>, card: &Card) -> Result<()> {
+    let Configuration {
+        num_classes,
+        image_size,
+        channels,
+    } = card.configuration;
+    let differs = |what: &str, said: String, found: String| {
+        Err(Error::checkpoint(format!(
+            "its description has {said} {what}, its tensors have {found}"
+        )))
+    };
+    let found = target.num_classes();
+    if found.is_some() && found != num_classes {
+        let shown = |count: Option<usize>| count.map_or("no".into(), |count| count.to_string());
+        return differs("classes", shown(num_classes), shown(found));
+    }
+    let found = channels_of(target, own).unwrap_or(channels);
+    if found != channels {
+        return differs("channels", channels.to_string(), found.to_string());
+    }
+    let Some(table) = position_embedding(target) else {
+        return Ok(());
+    };
+    let patches = patches_of(&table, own);
+    if patches.is_some() && grid_of(target, own, Some(card)).is_none() {
+        let [height, width] = image_size;
+        let found = format!("{} for patches", patches.unwrap_or(0));
+        return differs(
+            "positions",
+            format!("images of {height}×{width} and their"),
+            found,
+        );
+    }
+    Ok(())
+}
+
+/// The card of weights that were fitted.
+fn new_card<T: Target + ?Sized>(
+    target: &T,
+    [channels, height, width]: [usize; 3],
+    before: Option<Card>,
+    account: &Account,
+) -> Card {
+    let classifier = target.profile().map(|profile| profile.classifier);
+    let is_new = account.lines.iter().any(|line| {
+        let is_started = matches!(line.fate, Fate::Started(_));
+        let scope = classifier.as_ref();
+        is_started && scope.is_some_and(|scope| tensors::is_below(scope, &line.name))
+    });
+    let configuration = Configuration {
+        num_classes: target.num_classes(),
+        image_size: [height, width],
+        channels,
+    };
+    let classifier = match is_new {
+        true => Classifier::New,
+        false => Classifier::Kept,
+    };
+    let usual = target.preprocessing();
+    Card::new(target.name(), configuration, usual, before, classifier)
 }
 
 /// Channels, height and width of the images that a network is meant for.
@@ -165,8 +355,8 @@ fn set_classes<T: Target + ?Sized>(target: &mut T, classes: Classes) -> Result<(
 }
 
 /// The card of a file of ours, which must be of this network.
-fn own_card(file: &WeightFile, name: &str) -> Result<Option<Card>> {
-    let card = Card::of_file(file)?;
+fn own_card(proven: Option<&Weights>, name: &str) -> Result<Option<Card>> {
+    let card = proven.map(Card::read).transpose()?.flatten();
     match &card {
         Some(card) if card.model != name => Err(Error::checkpoint(format!(
             "the file holds the weights of {:?}, not of {name:?}",
@@ -176,10 +366,9 @@ fn own_card(file: &WeightFile, name: &str) -> Result<Option<Card>> {
     }
 }
 
-/// The shape of a tensor that has elements: lengths that cost the file nothing decide nothing.
-fn shape_of(own: &BTreeMap<&str, &StoredTensor>, name: &str) -> Option<Shape> {
-    let shape = Shape::new(&own.get(name)?.shape).ok()?;
-    (shape.elements() > 0).then_some(shape)
+/// The shape of a tensor that can be read and has elements: lengths that cost the file nothing decide nothing.
+fn shape_of(own: &Own<'_>, name: &str) -> Option<Shape> {
+    source::telling_shape(own.get(name)?)
 }
 
 /// A file's tensors without a network to hold them against: those of the likeliest dictionary, without the prefix that all
@@ -189,20 +378,20 @@ fn shape_of(own: &BTreeMap<&str, &StoredTensor>, name: &str) -> Option<Shape> {
 /// The file has no tensors, or several dictionaries and none is likelier; a number is not finite; the digest does not match.
 pub fn as_they_are(file: &WeightFile, entry: Option<&str>) -> Result<(Weights, Account)> {
     let source = source::choose(file, entry)?;
+    let mut proven = Weights::own(file)?;
     let mut weights = Weights::default();
-    if !file.metadata.is_empty() {
-        weights.metadata = Weights::from_file(file)?.0.metadata;
+    if let Some(proven) = &proven {
+        weights.metadata = proven.metadata.clone();
     }
     let mut lines = Vec::new();
     for tensor in &file.tensors {
         let name = source.name_of(tensor);
-        let array = name.map(|_| file.array(tensor)).transpose();
+        let array = name.map(|_| tensors::take(file, &mut proven, tensor));
+        let array = array.transpose();
         let (fate, array) = match (name, array) {
             (None, _) => (Fate::Skipped(format!("in {:?}", tensor.entry)), None),
-            (_, Err(e)) if !tensor.dtype.is_read() || is_counter(&tensor.name) => {
-                (Fate::Skipped(e.to_string()), None)
-            }
-            (_, array) => (Fate::Loaded, array?),
+            (_, Err(e)) => (Fate::Skipped(e.to_string()), None),
+            (_, Ok(array)) => (Fate::Loaded, array),
         };
         let shown = name.map_or_else(|| tensor.path(), str::to_string);
         lines.push(Line::new(&shown, Some(tensor), None, fate));
@@ -217,222 +406,71 @@ pub fn as_they_are(file: &WeightFile, entry: Option<&str>) -> Result<(Weights, A
     Ok((weights, account))
 }
 
-/// The names of all parameters and states.
-fn needed(graph: &Graph) -> HashMap<&str, Spec> {
-    let lasting = graph
-        .leaves()
-        .filter(|(_, leaf, _)| leaf.kind.init().is_some());
-    lasting
-        .map(|(_, leaf, spec)| (leaf.name.as_str(), spec))
-        .collect()
+/// The names and shapes of all parameters and states.
+fn needed(graph: &Graph) -> impl Iterator<Item = (&str, Shape)> {
+    let leaves = graph.leaves();
+    let lasting = leaves.filter(|(_, leaf, _)| leaf.kind.init().is_some());
+    lasting.map(|(_, leaf, spec)| (leaf.name.as_str(), spec.shape))
 }
 
-/// Channels, height and width: as asked for; else as the file's first convolution and table of positions have them.
+/// Channels, height and width: as asked for; else as the file's first convolution and table of positions have them; a
+/// network without such a table takes images of any size, and of what size they were only the card knows.
 fn image_of<T: Target + ?Sized>(
     target: &T,
-    profile: Option<&Profile>,
-    own: &BTreeMap<&str, &StoredTensor>,
+    own: &Own<'_>,
+    grid: Option<[usize; 2]>,
+    card: Option<&Card>,
     request: &Request,
 ) -> [usize; 3] {
-    let [channels, height, width] = usual_image(target);
-    let first = profile.and_then(|profile| own.get(weight_of(&profile.first_convolution).as_str()));
-    let channels_of_file = first.and_then(|weight| match *weight.shape {
+    let [usual_channels, height, width] = usual_image(target);
+    let said = card.map(|card| card.configuration.image_size);
+    let of_file = match position_embedding(target) {
+        None => said,
+        Some(table) => grid.map(|grid| {
+            let least = grid.map(|length| length * table.patch_size);
+            said.unwrap_or(least)
+        }),
+    };
+    let [height, width] = request.image_size.or(of_file).unwrap_or([height, width]);
+    let channels = request.channels.or(channels_of(target, own));
+    [channels.unwrap_or(usual_channels), height, width]
+}
+
+/// The channels that a file's first convolution reads.
+fn channels_of<T: Target + ?Sized>(target: &T, own: &Own<'_>) -> Option<usize> {
+    let weight = weight_of(&target.profile()?.first_convolution);
+    match *shape_of(own, &weight)? {
         [_, channels, _, _] => Some(channels),
         _ => None,
-    });
-    let table = profile.and_then(|profile| profile.position_embedding.as_ref());
-    let size_of_file = table.and_then(|table| match *own.get(table.name.as_str())?.shape {
-        [1, rows, _] => Some(positions::square(rows, table.prefix_tokens)? * table.patch_size),
+    }
+}
+
+fn position_embedding<T: Target + ?Sized>(target: &T) -> Option<PositionEmbedding> {
+    target.profile()?.position_embedding
+}
+
+/// How many patches a file's table of positions has rows for.
+fn patches_of(table: &PositionEmbedding, own: &Own<'_>) -> Option<usize> {
+    match *shape_of(own, &table.name)? {
+        [1, rows, _] => rows.checked_sub(table.prefix_tokens).filter(|&n| n > 0),
         _ => None,
-    });
-    let [height, width] = request
-        .image_size
-        .or(size_of_file.map(|size| [size; 2]))
-        .unwrap_or([height, width]);
-    let channels = request.channels.or(channels_of_file).unwrap_or(channels);
-    [channels, height, width]
+    }
 }
 
-fn weight_of(layer: &str) -> String {
-    format!("{layer}.weight")
-}
-
-/// What all tensors are fitted with.
-struct Fitting<'a> {
-    file: &'a WeightFile,
-    own: &'a BTreeMap<&'a str, &'a StoredTensor>,
-    profile: Option<&'a Profile>,
-    image: [usize; 3],
-    request: &'a Request,
-}
-
-impl Fitting<'_> {
-    /// The network's tensors, and what became of each of the network's and of the file's.
-    fn all(&self, graph: &Graph, source: &Source) -> Result<(Weights, Vec<Line>)> {
-        let mut weights = Weights::default();
-        let mut lines = Vec::new();
-        let mut used: HashSet<&str> = HashSet::new();
-        for (_, leaf, spec) in graph.leaves() {
-            if leaf.kind.init().is_none() {
-                continue;
-            }
-            let name = leaf.name.as_str();
-            let stored = self
-                .own
-                .get(name)
-                .copied()
-                .filter(|stored| stored.dtype.is_read());
-            let (array, fate) = self.one(name, spec, stored)?;
-            used.extend(stored.map(|_| name));
-            weights
-                .tensors
-                .extend(array.map(|array| (name.to_string(), array)));
-            lines.push(Line::new(name, stored, Some(spec), fate));
-        }
-        let travelling: HashMap<&str, Spec> = graph
-            .travelling()
-            .iter()
-            .map(|(name, spec)| (name.as_str(), *spec))
-            .collect();
-        for tensor in &self.file.tensors {
-            let name = source.name_of(tensor);
-            if name.is_some_and(|name| used.contains(name)) {
-                continue;
-            }
-            let (array, fate) = self.left_over(tensor, name, &travelling, source)?;
-            let shown = name.map_or_else(|| tensor.path(), str::to_string);
-            let spec = name.and_then(|name| travelling.get(name).copied());
-            lines.push(Line::new(&shown, Some(tensor), spec, fate));
-            weights.tensors.extend(array.map(|array| (shown, array)));
-        }
-        Ok((weights, lines))
-    }
-
-    /// One of the network's tensors: as the file has it, or adapted.
-    fn one(
-        &self,
-        name: &str,
-        spec: Spec,
-        stored: Option<&StoredTensor>,
-    ) -> Result<(Option<Array>, Fate)> {
-        let is_new_classifier = self.is_classifier(name) && self.request.classes != Classes::OfFile;
-        let Some(stored) = stored else {
-            return Ok(match is_new_classifier {
-                true => (None, Fate::Started("a new classifier".into())),
-                false => (None, Fate::Missing),
-            });
-        };
-        let array = self.single(name, stored)?;
-        if let Some((adapted, how)) = self.adapted(name, &array, spec)? {
-            return Ok((Some(adapted), Fate::Adapted(how)));
-        }
-        Ok(match array.spec() == spec {
-            true => (Some(array), Fate::Loaded),
-            false if is_new_classifier => {
-                let classes = stored.shape.first().copied().unwrap_or(0);
-                let why = format!("a new classifier instead of the one for {classes}");
-                (None, Fate::Started(why))
-            }
-            false => (None, Fate::WrongShape),
-        })
-    }
-
-    fn is_classifier(&self, name: &str) -> bool {
-        let scope = self.profile.map(|profile| profile.classifier.as_str());
-        let rest = scope.and_then(|scope| name.strip_prefix(scope));
-        rest.is_some_and(|rest| rest.starts_with('.'))
-    }
-
-    /// A stored tensor with finite numbers, reals in single precision.
-    fn single(&self, name: &str, stored: &StoredTensor) -> Result<Array> {
-        let array = self.file.array(stored)?;
-        let array = match array.numbers() {
-            Numbers::F64(_) => Array::new(array.shape(), array.to_f32().into_owned())?,
-            _ => array,
-        };
-        match not_finite(&array) {
-            None => Ok(array),
-            Some(at) => Err(Error::checkpoint(format!(
-                "{name} holds no finite number at element {at}"
-            ))),
-        }
-    }
-
-    /// The table of positions or the first convolution for other images, if the tensor is one and differs.
-    fn adapted(&self, name: &str, array: &Array, spec: Spec) -> Result<Option<(Array, String)>> {
-        let Some(profile) = self.profile else {
-            return Ok(None);
-        };
-        if name == weight_of(&profile.first_convolution) && array.shape().len() == 4 {
-            let [channels, _, _] = self.image;
-            let from = array.shape()[1];
-            if from == channels || array.shape().with(1, channels) != spec.shape {
-                return Ok(None);
-            }
-            let adapted = channels::adapt(array, channels).map_err(|e| e.within(name))?;
-            return Ok(Some((adapted, format!("{from} → {channels} channels"))));
-        }
-        let table = profile.position_embedding.as_ref();
-        let Some(table) = table.filter(|table| table.name == name && array.shape().len() == 3)
-        else {
-            return Ok(None);
-        };
-        let [_, height, width] = self.image.map(|length| length / table.patch_size.max(1));
-        let Some(side) = positions::square(array.shape()[1], table.prefix_tokens) else {
-            return Ok(None);
-        };
-        let rows = table.prefix_tokens + height * width;
-        if [height, width] == [side; 2] || array.shape().with(1, rows) != spec.shape {
-            return Ok(None);
-        }
-        let resampling = self.request.resampling;
-        let resized = positions::resize(array, table.prefix_tokens, [height, width], resampling)
-            .map_err(|e| e.within(name))?;
-        let how = format!(
-            "{side}×{side} → {height}×{width} positions, {}",
-            resampling.name()
-        );
-        Ok(Some((resized, how)))
-    }
-
-    /// A tensor of the file that is none of the network's parameters and states.
-    fn left_over(
-        &self,
-        tensor: &StoredTensor,
-        name: Option<&str>,
-        travelling: &HashMap<&str, Spec>,
-        source: &Source,
-    ) -> Result<(Option<Array>, Fate)> {
-        let skipped = |why: String| Ok((None, Fate::Skipped(why)));
-        let Some(name) = name else {
-            return skipped(match tensor.entry == source.entry {
-                true => format!("not under {:?}", source.prefix),
-                false => format!("in {:?}", tensor.entry),
-            });
-        };
-        if !tensor.dtype.is_read() {
-            return skipped(format!(
-                "elements of type {} are not read",
-                tensor.dtype.name()
-            ));
-        }
-        if self.request.classes == Classes::None && self.is_classifier(name) {
-            return skipped("the classifier is left away".into());
-        }
-        if let Some(spec) = travelling.get(name) {
-            let array = self.single(name, tensor)?;
-            return Ok(match array.spec() == *spec {
-                true => (Some(array), Fate::Kept("takes no part".into())),
-                false => (None, Fate::WrongShape),
-            });
-        }
-        if !is_counter(name) {
-            return Ok((None, Fate::Unknown));
-        }
-        // Not used here: a count that does not fit is not worth a file.
-        match self.file.array(tensor) {
-            Ok(array) => Ok((Some(array), Fate::Kept("counted, not used".into()))),
-            Err(e) => skipped(e.to_string()),
-        }
-    }
+/// How many rows and columns of patches a file's table of positions is for: as many as its card's images have, or, of a
+/// file without a card, as a square has.
+fn grid_of<T: Target + ?Sized>(
+    target: &T,
+    own: &Own<'_>,
+    card: Option<&Card>,
+) -> Option<[usize; 2]> {
+    let table = position_embedding(target)?;
+    let patches = patches_of(&table, own)?;
+    let Some(card) = card else {
+        let side = patches.isqrt();
+        return (side * side == patches).then_some([side; 2]);
+    };
+    let [height, width] = card.configuration.image_size;
+    let grid = [height, width].map(|length| length / table.patch_size.max(1));
+    (grid[0].checked_mul(grid[1]) == Some(patches)).then_some(grid)
 }

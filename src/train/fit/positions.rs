@@ -5,7 +5,8 @@
 //! - [`Resampling::Antialiased`], as timm's `resample_abs_pos_embed`: a = −1/2, and where the table becomes smaller the
 //!   kernel widens, so that every row counts. Weights are normalised to sum to 1, also where the border cuts the kernel.
 //! - [`Resampling::Offset`], as DINOv2 does it while running: a = −3/4, no widening, the border repeated; and positions are
-//!   spaced as if the new grid were 0.1 longer (its authors met rounding trouble without).
+//!   spaced as if the new grid were 0.1 longer (its authors met rounding trouble without), also along an axis that keeps
+//!   its length while the other one changes.
 //!
 //! Computed in f64. PyTorch rounds the positions too, to f32: for a table of 37×37 it differs by some 1e-5 of the spread.
 
@@ -36,42 +37,48 @@ impl Resampling {
 /// By how much DINOv2 takes the new grid for longer than it is.
 const OFFSET: f64 = 0.1;
 
-/// Height and width of the grid that a table [1, prefix + n², D] was made for; `None` if that is no square.
-pub(super) fn square(rows: usize, prefix: usize) -> Option<usize> {
-    let patches = rows.checked_sub(prefix)?;
-    let side = patches.isqrt();
-    (side * side == patches && side > 0).then_some(side)
-}
-
-/// The table [1, prefix + h·w, D] made from [1, prefix + n², D]; the rows of the prefix stay as they are.
+/// The table [1, prefix + h·w, D] of a grid of h × w patches, made from that of the grid `from`; the rows of the prefix stay
+/// as they are, and so does the whole table where the grids are the same.
 ///
 /// # Errors
 /// The table is not of these shapes.
 pub fn resize(
     table: &Array,
     prefix: usize,
+    from: [usize; 2],
     to: [usize; 2],
     resampling: Resampling,
 ) -> Result<Array> {
     let shape = table.shape();
-    let wrong = || {
-        Error::checkpoint(format!(
-            "a table of positions {shape} is not [1, {prefix} + n², D]: it cannot be resized"
-        ))
+    let [rows, columns] = from;
+    let is_grid = |all: usize| {
+        let patches = rows.checked_mul(columns).filter(|&n| n > 0);
+        patches.and_then(|patches| patches.checked_add(prefix)) == Some(all)
     };
-    let [1, rows, width] = *shape else {
-        return Err(wrong());
+    let width = match *shape {
+        [1, all, width] if is_grid(all) => width,
+        _ => {
+            return Err(Error::checkpoint(format!(
+                "a table of positions {shape} is not [1, {prefix} + {rows}·{columns}, D]: it cannot be resized"
+            )));
+        }
     };
-    let side = square(rows, prefix).ok_or_else(wrong)?;
+    if from == to {
+        return Ok(table.clone());
+    }
     let values = table.to_f64();
     let (kept, patches) = values.split_at(prefix * width);
-    // [n, n, D] → [h, n, D] → [h, w, D]
+    // [H, W, D] → [h, W, D] → [h, w, D]
     let tall = along(
         patches,
-        [1, side, side * width],
-        &taps(side, to[0], resampling),
+        [1, rows, columns * width],
+        &taps(rows, to[0], resampling),
     );
-    let resized = along(&tall, [to[0], side, width], &taps(side, to[1], resampling));
+    let resized = along(
+        &tall,
+        [to[0], columns, width],
+        &taps(columns, to[1], resampling),
+    );
     let numbers = kept.iter().chain(&resized).map(|&x| x as f32);
     Array::new(
         [1, prefix + to[0] * to[1], width],
@@ -102,7 +109,6 @@ fn taps(from: usize, to: usize, resampling: Resampling) -> Vec<Taps> {
     let each = 0..to;
     match resampling {
         Resampling::Antialiased => each.map(|i| antialiased(i, from, to)).collect(),
-        Resampling::Offset if from == to => each.map(|i| vec![(i, 1.0)]).collect(),
         Resampling::Offset => each.map(|i| offset(i, from, to)).collect(),
     }
 }

@@ -1,14 +1,19 @@
 //! Which of a file's dictionaries holds a network's weights, and what stands before their names.
 //!
 //! Checkpoints nest: `{"teacher": {…}, "student": {…}, "optimizer": {…}}`, and training wraps: a network in
-//! `DataParallel` has `module.` before every name. With a network to fit, every dictionary is tried with every prefix that
-//! occurs, and the one with most of the network's names is taken. Without one, the dictionary's own name decides, and a
-//! prefix goes only where every name has it.
+//! `DataParallel` has `module.` before every name. With a network to fit, it is counted how many of its names each
+//! dictionary has behind each prefix, and where there are most is taken. Without one, the dictionary's own name decides,
+//! and a prefix goes only where every name has it.
 
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::train::stored::{StoredTensor, WeightFile};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+
+/// The names of a network's parameters and states.
+pub(super) type Names = HashSet<String>;
 
 /// What checkpoints call the dictionary of a network's weights. Of two that serve equally the earlier is taken: averaged
 /// weights, which evaluation uses, come before those that were trained.
@@ -48,8 +53,8 @@ const WRAPPERS: &[&str] = &[
     "trunk.",
 ];
 
-/// So many dictionaries, and so many prefixes in each, are tried; honest files have fewer.
-const MOST_TRIED: usize = 32;
+/// So many dictionaries are listed in a sentence.
+const MOST_LISTED: usize = 8;
 
 /// Where a network's tensors lie in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,53 +76,48 @@ impl Source {
     }
 }
 
-/// The dictionaries that can be meant, those that `ENTRIES` prefers first.
-fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str>> {
-    let all: BTreeSet<&str> = file
-        .tensors
-        .iter()
-        .map(|tensor| tensor.entry.as_str())
-        .collect();
-    if let Some(wanted) = wanted {
-        // A whole path means just that; the last part of one is enough where only one ends so.
-        let exact: Vec<&str> = all
-            .iter()
-            .copied()
-            .filter(|entry| *entry == wanted)
-            .collect();
-        let ends = all
-            .iter()
-            .copied()
-            .filter(|entry| last_part(entry) == wanted);
-        let found = if exact.is_empty() {
-            ends.collect()
-        } else {
-            exact
-        };
-        return match found.len() {
-            1 => Ok(found),
-            _ => Err(Error::input(format!(
-                "the file has {} with tensors that is called {wanted:?}; there are {}",
-                if found.is_empty() {
-                    "no entry"
-                } else {
-                    "more than one entry"
-                },
-                listed(&all)
-            ))),
-        };
-    }
-    let is_other = |entry: &&str| {
-        let is_in = |part: &str| OTHERS.iter().any(|other| part.contains(other));
-        entry.split('.').any(is_in)
+/// The shape of a tensor that can be read and has elements: lengths that cost the file nothing tell nothing.
+pub(super) fn telling_shape(tensor: &StoredTensor) -> Option<Shape> {
+    let shape = Shape::new(&tensor.shape).ok()?;
+    (tensor.dtype.is_read() && shape.elements() > 0).then_some(shape)
+}
+
+/// The shape of the first tensor whose path ends with a name.
+pub(super) fn shape_anywhere(file: &WeightFile, name: &str) -> Option<Shape> {
+    let ends = |tensor: &&StoredTensor| {
+        let before = tensor.name.strip_suffix(name);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
-    let mut found: Vec<&str> = all
+    file.tensors
+        .iter()
+        .filter(ends)
+        .filter(|tensor| !is_other(&tensor.entry))
+        .find_map(telling_shape)
+}
+
+/// Whether a dictionary is none of a network.
+fn is_other(entry: &str) -> bool {
+    let is_in = |part: &str| OTHERS.iter().any(|other| part.contains(other));
+    entry.split('.').any(is_in)
+}
+
+/// The dictionaries that can be meant: those that [`ENTRIES`] prefers first, then those with most tensors.
+fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str>> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in &file.tensors {
+        *counts.entry(tensor.entry.as_str()).or_default() += 1;
+    }
+    let mut all: Vec<(&str, usize)> = counts.into_iter().collect();
+    all.sort_by_key(|(entry, count)| (rank(entry), Reverse(*count)));
+    let all: Vec<&str> = all.into_iter().map(|(entry, _)| entry).collect();
+    if let Some(wanted) = wanted {
+        return asked(&all, wanted);
+    }
+    let found: Vec<&str> = all
         .iter()
         .copied()
         .filter(|entry| !is_other(entry))
         .collect();
-    found.sort_by_key(|entry| rank(entry));
-    found.truncate(MOST_TRIED);
     match found.is_empty() {
         true if all.is_empty() => Err(Error::checkpoint("the file holds no tensors")),
         true => Err(Error::checkpoint(format!(
@@ -126,6 +126,26 @@ fn entries<'f>(file: &'f WeightFile, wanted: Option<&str>) -> Result<Vec<&'f str
         ))),
         false => Ok(found),
     }
+}
+
+/// The one dictionary that is asked for. A whole path means just that; the last part of one is enough where only one ends
+/// so.
+fn asked<'f>(all: &[&'f str], wanted: &str) -> Result<Vec<&'f str>> {
+    let entries = all.iter().copied();
+    let exact: Vec<&str> = entries.clone().filter(|entry| *entry == wanted).collect();
+    let found = match exact.is_empty() {
+        true => entries.filter(|entry| last_part(entry) == wanted).collect(),
+        false => exact,
+    };
+    let count = match found.len() {
+        1 => return Ok(found),
+        0 => "no entry",
+        _ => "more than one entry",
+    };
+    Err(Error::input(format!(
+        "the file has {count} with tensors that is called {wanted:?}; there are {}",
+        listed(all)
+    )))
 }
 
 fn last_part(entry: &str) -> &str {
@@ -139,9 +159,13 @@ fn rank(entry: &str) -> usize {
     place.unwrap_or(ENTRIES.len())
 }
 
-fn listed<'e>(entries: impl IntoIterator<Item = &'e &'e str>) -> String {
-    let shown = entries.into_iter().map(|entry| shown(entry));
-    shown.collect::<Vec<_>>().join(", ")
+fn listed(entries: &[&str]) -> String {
+    let first = entries.iter().take(MOST_LISTED);
+    let first: Vec<String> = first.map(|entry| shown(entry)).collect();
+    match entries.len().saturating_sub(MOST_LISTED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// An entry as the user reads it.
@@ -197,80 +221,115 @@ fn names<'f>(file: &'f WeightFile, entry: &str) -> impl Iterator<Item = &'f str>
     own.map(|tensor| tensor.name.as_str())
 }
 
-/// The entry and the prefix with most of a network's names. `count` gives how many of a network's names there are, and of
-/// how many, where a tensor's shape is given by the name in the network.
+/// A dictionary and a prefix, with how many of a network's names there are, and of how many.
+struct Found<'f> {
+    entry: &'f str,
+    prefix: &'f str,
+    has: usize,
+    of: usize,
+}
+
+/// The entry and the prefix with most of a network's names, as one of its kinds has them.
 ///
 /// # Errors
 /// No name fits; or as [`choose`].
-pub(in crate::train) fn choose_for(
+pub(super) fn choose_for(
     file: &WeightFile,
     wanted: Option<&str>,
     first_layer: Option<&str>,
-    mut count: impl FnMut(&BTreeMap<&str, &StoredTensor>) -> Result<(usize, usize)>,
+    kinds: &[&Names],
 ) -> Result<Source> {
     let entries = entries(file, wanted)?;
-    let mut found: Vec<(usize, usize, &str, String)> = Vec::new();
-    for &entry in &entries {
-        let mut best: Option<(usize, usize, &str, String)> = None;
-        for prefix in prefixes(file, entry, first_layer) {
-            let own = file.tensors.iter().filter(|tensor| tensor.entry == entry);
-            let own = own.filter_map(|tensor| Some((tensor.name.strip_prefix(&prefix)?, tensor)));
-            let (has, of) = count(&own.collect())?;
-            if best.as_ref().is_none_or(|(most, ..)| has > *most) {
-                best = Some((has, of, entry, prefix));
-            }
-        }
-        found.extend(best);
-    }
-    // Stable: of equals the first in the order of preference stays first.
-    found.sort_by_key(|(has, ..)| std::cmp::Reverse(*has));
-    let Some((has @ 1.., of, entry, prefix)) = found.first().cloned() else {
+    let found = kinds
+        .iter()
+        .flat_map(|names| count(file, &entries, first_layer, names));
+    let mut found: Vec<Found<'_>> = found.collect();
+    let place = |entry: &str| entries.iter().position(|own| *own == entry);
+    found.sort_by_cached_key(|own| (Reverse(own.has), place(own.entry), preference(own.prefix)));
+    let mut seen = HashSet::new();
+    found.retain(|own| seen.insert((own.entry, own.prefix)));
+    let Some(best) = found.first() else {
         let example = entries.iter().flat_map(|entry| names(file, entry)).next();
         return Err(Error::checkpoint(format!(
             "no tensor of the file has a name of the network's; it holds {:?} and others",
             example.unwrap_or_default()
         )));
     };
-    let others: Vec<String> = found[1..]
-        .iter()
-        .filter(|(own, ..)| *own > 0)
-        .map(|(own, _, entry, _)| format!("{} has {own}", shown(entry)))
-        .collect();
-    let mut reason = format!("{has} of {of} names of the network");
-    if !others.is_empty() {
-        reason = format!("{reason}; {}", others.join(", "));
-    }
     Ok(Source {
-        entry: entry.to_string(),
-        prefix,
-        reason,
+        entry: best.entry.to_string(),
+        prefix: best.prefix.to_string(),
+        reason: reason(best, &found),
     })
 }
 
-/// The prefixes worth trying, none first: wrappers in each other, and whatever stands before the first layer's weight.
-fn prefixes(file: &WeightFile, entry: &str, first_layer: Option<&str>) -> Vec<String> {
-    let mut found = vec![String::new()];
-    let mut at = 0;
-    while let Some(outer) = found.get(at).cloned() {
-        at += 1;
-        // Deeper than this nobody wraps.
-        if outer.matches('.').count() >= 4 || found.len() >= MOST_TRIED {
+/// How many of a network's names each dictionary has behind each prefix that is worth a look: wrappers in each other, and
+/// whatever stands before the first layer's weight.
+fn count<'f>(
+    file: &'f WeightFile,
+    entries: &[&str],
+    first_layer: Option<&str>,
+    names: &Names,
+) -> Vec<Found<'f>> {
+    let longest = names.iter().map(String::len).max().unwrap_or(0);
+    let first = first_layer.map(|layer| format!("{layer}.weight"));
+    let entries: HashSet<&str> = entries.iter().copied().collect();
+    // By entry and prefix: how many names, and whether the first layer's weight is one of them.
+    let mut counts: BTreeMap<(&str, &str), (usize, bool)> = BTreeMap::new();
+    for tensor in &file.tensors {
+        if !entries.contains(tensor.entry.as_str()) {
             continue;
         }
-        for wrapper in WRAPPERS {
-            let inner = format!("{outer}{wrapper}");
-            if names(file, entry).any(|name| name.starts_with(&inner)) {
-                found.push(inner);
+        let whole = tensor.name.as_str();
+        let dots = whole.rmatch_indices('.').map(|(at, _)| at + 1);
+        for at in dots.chain([0]).take_while(|at| whole.len() - at <= longest) {
+            let (prefix, name) = whole.split_at(at);
+            if names.contains(name) {
+                let (has, has_first) = counts.entry((&tensor.entry, prefix)).or_default();
+                *has += 1;
+                *has_first |= first.as_deref() == Some(name);
             }
         }
     }
-    let weight = first_layer.map(|layer| format!(".{layer}.weight"));
-    for name in names(file, entry) {
-        let before = weight
-            .as_ref()
-            .and_then(|weight| name.strip_suffix(weight.as_str()));
-        let prefix = before.map(|before| format!("{before}."));
-        found.extend(prefix.filter(|prefix| found.len() < MOST_TRIED && !found.contains(prefix)));
+    let is_wrapped = |prefix: &str| {
+        let mut parts = prefix.split_inclusive('.');
+        parts.all(|part| WRAPPERS.contains(&part))
+    };
+    let worth = counts
+        .into_iter()
+        .filter(|((_, prefix), (_, has_first))| *has_first || is_wrapped(prefix));
+    let found = worth.map(|((entry, prefix), (has, _))| Found {
+        entry,
+        prefix,
+        has,
+        of: names.len(),
+    });
+    found.collect()
+}
+
+/// Of prefixes that serve equally none is taken first, then as of dictionaries, then the shortest.
+fn preference(prefix: &str) -> (bool, usize, usize) {
+    let ranks = prefix.split('.').map(rank);
+    let best = ranks.min().unwrap_or(ENTRIES.len());
+    (!prefix.is_empty(), best, prefix.len())
+}
+
+/// Why this one, and what else there is: of other dictionaries the best, of its own what serves equally.
+fn reason(best: &Found<'_>, found: &[Found<'_>]) -> String {
+    let mut reason = format!("{} of {} names of the network", best.has, best.of);
+    let mut told = HashSet::new();
+    let others = found
+        .iter()
+        .skip(1)
+        .filter(|own| match own.entry == best.entry {
+            true => own.has == best.has,
+            false => told.insert(own.entry),
+        });
+    for own in others.take(MOST_LISTED) {
+        let has = own.has;
+        reason += &match own.entry == best.entry {
+            true => format!("; behind `{}` there are {has} too", own.prefix),
+            false => format!("; {} has {has}", shown(own.entry)),
+        };
     }
-    found
+    reason
 }

@@ -8,6 +8,9 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct Dtype(&'static Row);
 
+/// Elements row by row to numbers.
+type Read = fn(&[u8]) -> Result<Numbers>;
+
 struct Row {
     /// In safetensors: `F32`.
     name: &'static str,
@@ -16,8 +19,8 @@ struct Row {
     /// The name of PyTorch's typed storage: `FloatStorage`; types that came later have none.
     storage: &'static str,
     bits: u64,
-    /// Elements row by row to numbers; `None` for types that no network here has.
-    read: Option<fn(&[u8]) -> Result<Numbers>>,
+    /// `None` for types that no network here has.
+    read: Option<Read>,
 }
 
 const fn row(
@@ -25,7 +28,7 @@ const fn row(
     dtype: &'static str,
     storage: &'static str,
     bits: u64,
-    read: Option<fn(&[u8]) -> Result<Numbers>>,
+    read: Option<Read>,
 ) -> Row {
     Row {
         name,

@@ -115,7 +115,7 @@ impl WeightFile {
             }
             Self::from_reader(File::open(path).map_err(failed)?, metadata.len())
         };
-        content().map_err(|e| e.within(path.display()))
+        content().map_err(|e| e.clipped(LONGEST).within(path.display()))
     }
 
     /// Reads a file's bytes.
@@ -123,11 +123,11 @@ impl WeightFile {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Self::from_reader(bytes, bytes.len() as u64)
+        Self::from_reader(bytes, bytes.len() as u64).map_err(|e| e.clipped(LONGEST))
     }
 
     fn from_reader(mut file: impl Read, length: u64) -> Result<Self> {
-        let head = safetensors::take(&mut file, length.min(HEAD))?;
+        let head = take(&mut file, length.min(HEAD))?;
         let format = format(&head);
         let mut whole = head.as_slice().chain(file);
         if format == Format::Safetensors {
@@ -140,7 +140,7 @@ impl WeightFile {
                 data,
             });
         }
-        let data = safetensors::take(&mut whole, length)?;
+        let data = take(&mut whole, length)?;
         let (tensors, others) = match format {
             Format::Torch => state_dict::read_zip(&data)?,
             _ => state_dict::read_legacy(&data)?,
@@ -173,6 +173,28 @@ impl WeightFile {
         Array::new(shape, numbers).map_err(wrong)
     }
 }
+
+/// Exactly `length` bytes.
+fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length)
+        .ok()
+        .map(|n| bytes.try_reserve_exact(n));
+    if !matches!(room, Some(Ok(()))) {
+        return Err(Error::checkpoint(format!(
+            "{length} bytes do not fit into the memory"
+        )));
+    }
+    let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 == length {
+        return Ok(bytes);
+    }
+    Err(Error::checkpoint("it became shorter while it was read"))
+}
+
+/// No sentence about a file is longer, whatever names it holds.
+const LONGEST: usize = 400;
 
 /// As many bytes as tell the format.
 const HEAD: u64 = 16;

@@ -6,7 +6,7 @@
 //!
 //! Reference: <https://github.com/huggingface/safetensors>, section "Format".
 
-use super::{Dtype, Layout, StoredTensor};
+use super::{Dtype, Layout, StoredTensor, take};
 use crate::error::{Error, Result};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,25 +49,6 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
 
 fn damaged(what: impl Into<String>) -> Error {
     Error::checkpoint(what)
-}
-
-/// Exactly `length` bytes.
-pub(super) fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let room = usize::try_from(length)
-        .ok()
-        .map(|n| bytes.try_reserve_exact(n));
-    if !matches!(room, Some(Ok(()))) {
-        return Err(damaged(format!(
-            "{length} bytes do not fit into the memory"
-        )));
-    }
-    let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
-    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 == length {
-        return Ok(bytes);
-    }
-    Err(damaged("it became shorter while it was read"))
 }
 
 fn parse(header: &[u8]) -> Result<Header> {
@@ -179,12 +160,42 @@ impl<'de> Visitor<'de> for Members {
                 return Err(A::Error::custom(format!("{name:?} is there twice")));
             }
             if name == METADATA {
-                header.metadata = map.next_value().map_err(within)?;
+                header.metadata = map.next_value::<Texts>().map_err(within)?.0;
             } else {
                 let info = map.next_value().map_err(within)?;
                 header.tensors.push((name, info));
             }
         }
         Ok(header)
+    }
+}
+
+/// Texts by name, each name once.
+struct Texts(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Texts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Texts, A::Error> {
+        let mut texts = BTreeMap::new();
+        while let Some((name, text)) = map.next_entry::<String, String>()? {
+            if texts.contains_key(&name) {
+                return Err(A::Error::custom(format!("{name:?} is there twice")));
+            }
+            texts.insert(name, text);
+        }
+        Ok(Texts(texts))
     }
 }

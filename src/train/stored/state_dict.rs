@@ -99,6 +99,8 @@ struct Walk<'a, 'b> {
     places: &'b HashMap<&'a str, Range<usize>>,
     /// Dictionaries that were met: each is walked once, so that no web of references takes long.
     met: HashSet<u32>,
+    /// The paths of all tensors and dictionaries: a name with a dot in it can read like the way to another.
+    paths: HashSet<String>,
     /// Bytes that the tensors may still take.
     room: usize,
     tensors: Vec<StoredTensor>,
@@ -121,6 +123,7 @@ fn walk(
         pickle,
         places,
         met: HashSet::from([root]),
+        paths: HashSet::from([String::new()]),
         room: length
             .saturating_mul(MOST_REPEATED)
             .saturating_add(64 << 10),
@@ -148,23 +151,16 @@ impl Walk<'_, '_> {
         let Some(Object::Dict(pairs)) = self.pickle.objects.get(own.number as usize) else {
             return Ok(inner);
         };
-        let mut last: HashMap<String, Value> = HashMap::with_capacity(pairs.len());
-        let mut order = Vec::with_capacity(pairs.len());
-        for &(key, value) in pairs {
-            let name = self.key(key, &own.path)?;
-            budget.spend(2 * (own.path.len() + name.len()) + 160)?;
-            // As in Python, a later value takes the place of an earlier one.
-            if last.insert(name.clone(), value).is_none() {
-                order.push(name);
-            }
-        }
-        for name in order {
-            let value = last.get(&name).copied().unwrap_or(Value::None);
+        for (name, value) in self.last_values(own, pairs, budget)? {
             let path = match own.path.is_empty() {
                 true => name.clone(),
                 false => format!("{}.{name}", own.path),
             };
-            match (value, self.pickle.object(value)) {
+            let object = self.pickle.object(value);
+            if let Some(Object::Tensor(_) | Object::Dict(_)) = object {
+                self.claim(&path)?;
+            }
+            match (value, object) {
                 (_, Some(Object::Tensor(tensor))) => {
                     let stored = self.tensor(tensor, &own.path, name);
                     self.tensors
@@ -190,6 +186,45 @@ impl Walk<'_, '_> {
             }
         }
         Ok(inner)
+    }
+
+    /// The names of a dictionary in their order with their values: as in Python, a later value takes the place of an
+    /// earlier one. But 1 and "1" are two names there and one here.
+    fn last_values(
+        &self,
+        own: &Dictionary,
+        pairs: &[(Value, Value)],
+        budget: &mut Budget,
+    ) -> Result<Vec<(String, Value)>> {
+        let mut found: HashMap<String, (usize, bool, Value)> = HashMap::new();
+        for &(key, value) in pairs {
+            let name = self.key(key, &own.path)?;
+            budget.spend(2 * (own.path.len() + name.len()) + 160)?;
+            let (next, is_number) = (found.len(), matches!(key, Value::Int(_)));
+            let place = found.entry(name).or_insert((next, is_number, value));
+            if place.1 != is_number {
+                return Err(Error::checkpoint(format!(
+                    "its dictionary {:?} has a number and a text for names that read alike, {:?}",
+                    own.path,
+                    self.key(key, &own.path)?
+                )));
+            }
+            place.2 = value;
+        }
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable_by_key(|(_, (place, ..))| *place);
+        let values = found.into_iter();
+        Ok(values.map(|(name, (.., value))| (name, value)).collect())
+    }
+
+    /// Takes a path for a tensor or a dictionary.
+    fn claim(&mut self, path: &str) -> Result<()> {
+        match self.paths.insert(path.to_string()) {
+            true => Ok(()),
+            false => Err(Error::checkpoint(format!(
+                "two of its tensors or dictionaries have the path {path:?}"
+            ))),
+        }
     }
 
     fn key(&self, key: Value, path: &str) -> Result<String> {

@@ -1,8 +1,8 @@
 //! The zip archives that `torch.save` writes, read strictly: files may come from strangers.
 //!
 //! Members are ranges of the file's own bytes. PyTorch never compresses them; an archive that does is refused, so that a
-//! small file cannot become a large one. Both places that describe a member must agree, no two members may share bytes or
-//! a name, and a name must be a plain path. Nothing is ever unpacked to the disk.
+//! small file cannot become a large one. Both places that describe a member must give it the same name and method, no two
+//! members may share bytes or a name, and a name must be a plain path. Nothing is ever unpacked to the disk.
 //!
 //! Reference: PKWARE, *APPNOTE.TXT — .ZIP File Format Specification*, version 6.3, sections 4.3 to 4.5.
 

@@ -51,6 +51,11 @@ const CASES: &[Case] = &[
     ("no channels", [1, 1], [1, 1], [1, 1], 1, [1, 0, 4, 4], [2, 0, 3, 3]),
     ("more channels than a panel holds", [1, 1], [1, 1], [1, 1], 1, [1, 70, 16, 17], [2, 70, 3, 3]),
     ("more maps than a panel holds", [1, 1], [1, 1], [1, 1], 1, [1, 2, 16, 17], [70, 2, 3, 3]),
+    ("by Winograd's algorithm", [1, 1], [1, 1], [1, 1], 1, [2, 18, 9, 13], [17, 18, 3, 3]),
+    ("by Winograd's algorithm, bare, tall", [1, 1], [0, 0], [1, 1], 1, [1, 16, 67, 5], [20, 16, 3, 3]),
+    ("by Winograd's algorithm, unequal padding", [1, 1], [2, 0], [1, 1], 1, [7, 33, 4, 6], [16, 33, 3, 3]),
+    ("by Winograd's algorithm, many maps", [1, 1], [1, 1], [1, 1], 1, [3, 16, 7, 7], [131, 16, 3, 3]),
+    ("by Winograd's algorithm, many channels", [1, 1], [1, 1], [1, 1], 1, [2, 131, 8, 8], [16, 131, 3, 3]),
 ];
 
 /// The cases: what they are about, the attributes, the geometry.

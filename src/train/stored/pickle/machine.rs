@@ -57,7 +57,7 @@ impl<'a, 'b> Machine<'a, 'b> {
             0x95 => drop(self.word::<8>()?),     // FRAME
             b'.' => return self.pop().map(Some), // STOP
             b'(' => {
-                self.budget.spend(size_of::<usize>())?;
+                spend_room(&self.marks, self.budget)?;
                 self.marks.push(self.stack.len());
             }
             b'N' => self.push(Value::None)?,
@@ -105,11 +105,7 @@ impl<'a, 'b> Machine<'a, 'b> {
     }
 
     pub(super) fn push(&mut self, value: Value) -> Result<()> {
-        if self.stack.len() == self.stack.capacity() {
-            // The room is doubled.
-            let room = self.stack.capacity().max(4);
-            self.budget.spend(room * size_of::<Value>())?;
-        }
+        spend_room(&self.stack, self.budget)?;
         self.stack.push(value);
         Ok(())
     }
@@ -332,4 +328,12 @@ fn signed(digits: &[u8]) -> i64 {
     let mut word = [if is_negative { 0xFF } else { 0 }; 8];
     word[..digits.len()].copy_from_slice(digits);
     i64::from_le_bytes(word)
+}
+
+/// Takes from the budget what one more element costs: nothing while there is room, which is then doubled.
+fn spend_room<T>(list: &Vec<T>, budget: &mut Budget) -> Result<()> {
+    match list.len() < list.capacity() {
+        true => Ok(()),
+        false => budget.spend(list.capacity().max(4) * size_of::<T>()),
+    }
 }

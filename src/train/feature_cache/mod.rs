@@ -9,31 +9,31 @@
 //!
 //! The inner folder's name is the digest of the *recipe*: everything that decides the features of an image file but the
 //! file itself. That is the backbone's graph (architecture, configuration, image size, batch) and weights, how
-//! files become numbers, the device and the version of this program. Within it an image is known by the digest of its
-//! file's bytes, which are read at every pass. So a feature is found only where it is the one that would be computed now; a
-//! new, moved or changed image costs one image.
+//! files become numbers, the device, the version of this program, and the features of a batch of noise, computed now:
+//! another processor, driver or build that gives other bits gives other ones there. Within it an image is known by the
+//! digest of its file's bytes, which are read at every pass. So a feature is found only where it is the one that would be
+//! computed now; a new or changed image costs one image, and a pass that finds everything the batch of noise.
 //!
 //! A shard is written whole or not at all, and carries a digest over its content: a pass that was interrupted goes on behind
 //! its last shard, and a damaged shard is computed again, said aloud. Equal passes leave equal bytes, interrupted or not.
 
+mod shards;
+
+use self::shards::{FEATURES, FileDigest, Shards, joined, sliced};
 use super::weights::hex;
 use super::{Files, Progress, Runner, Weights};
-use crate::array::{Array, Numbers, Spec};
+use crate::array::{Array, Spec};
 use crate::data::loader::{Loader, Options};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Target};
+use crate::graph::Graph;
 use crate::models::Model;
 use crate::nn::Mode;
+use crate::rng::Stream;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// The metadata entries of a shard.
-const RECIPE: &str = "recipe";
-const IMAGES: &str = "images";
-/// The tensor of a shard.
-const FEATURES: &str = "features";
 /// The output of a backbone's graph where no other is wanted.
 const EMBEDDING: &str = "embedding";
 /// A shard holds about so many images,
@@ -80,9 +80,6 @@ pub trait ImageFiles: Send + Sync + 'static {
     fn preparation(&self) -> String;
 }
 
-/// SHA-256 of a file's bytes, in hexadecimal digits.
-type FileDigest = String;
-
 /// The features of images, in the images' order. Kept on disk; the shards that were read last stay in memory.
 #[derive(Debug)]
 pub struct CachedFeatures {
@@ -91,18 +88,6 @@ pub struct CachedFeatures {
     places: Vec<(usize, usize)>,
     computed: usize,
     recent: Vec<(usize, Array)>,
-}
-
-/// A folder of shards.
-#[derive(Debug)]
-struct Shards {
-    files: Files,
-    folder: PathBuf,
-    recipe: serde_json::Value,
-    /// One image's features [1, …].
-    row: Spec,
-    /// The files whose features each shard holds, by the shard's number.
-    held: BTreeMap<usize, Vec<FileDigest>>,
 }
 
 /// The features of all images, from the cache in `folder`; those that are not there are computed first, and kept.
@@ -122,21 +107,12 @@ pub fn cached_features(
     let graph = backbone.graph()?;
     let weights = backbone.weights.needed_by(&graph);
     weights.check(&graph)?;
-    let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref());
-    let row = graph.spec(graph.output(backbone.output())?);
-    if row.shape.first() != Some(&backbone.batch) {
-        return Err(Error::input(format!(
-            "what {:?} gives, {row}, does not belong to single images",
-            backbone.output()
-        )));
-    }
+    let row = backbone.row(&graph)?;
+    let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref())?;
     let mut shards = Shards {
         files: files.clone(),
         folder: folder.join(hex(Sha256::new_with_prefix(recipe.to_string()))),
-        row: Spec {
-            shape: row.shape.with(0, 1),
-            ..row
-        },
+        row,
         recipe,
         held: BTreeMap::new(),
     };
@@ -145,8 +121,6 @@ pub fn cached_features(
     let known = shards.digests();
     let mut pass = Pass {
         backbone,
-        graph,
-        weights,
         runner,
         shards,
         images: Vec::new(),
@@ -155,16 +129,28 @@ pub fn cached_features(
         computed: 0,
     };
     let order = pass.run(images, known, progress)?;
-    let place_of: HashMap<&FileDigest, (usize, usize)> = pass.shards.places().collect();
-    let places = order
-        .iter()
-        .filter_map(|digest| place_of.get(digest).copied());
     Ok(CachedFeatures {
-        places: places.collect(),
+        places: places(&order, &pass.shards)?,
         shards: pass.shards,
         computed: pass.computed,
         recent: Vec::new(),
     })
+}
+
+/// Where each file's features are.
+///
+/// # Errors
+/// They are nowhere: then every later file would be given the features of another.
+fn places(order: &[FileDigest], shards: &Shards) -> Result<Vec<(usize, usize)>> {
+    let place_of: HashMap<&FileDigest, (usize, usize)> = shards.places().collect();
+    let place = |digest: &FileDigest| {
+        place_of.get(digest).copied().ok_or_else(|| {
+            Error::checkpoint(format!(
+                "no shard holds the features of the file with the digest {digest}"
+            ))
+        })
+    };
+    order.iter().map(place).collect()
 }
 
 impl Backbone<'_> {
@@ -187,122 +173,68 @@ impl Backbone<'_> {
         self.tap.unwrap_or(EMBEDDING)
     }
 
+    /// One image's features [1, …].
+    fn row(&self, graph: &Graph) -> Result<Spec> {
+        let all = graph.spec(graph.output(self.output())?);
+        match all.shape.first() == Some(&self.batch) {
+            true => Ok(Spec {
+                shape: all.shape.with(0, 1),
+                ..all
+            }),
+            false => Err(Error::input(format!(
+                "what {:?} gives, {all}, does not belong to single images",
+                self.output()
+            ))),
+        }
+    }
+
     fn recipe(
         &self,
         graph: &Graph,
         weights: &Weights,
         runner: &mut Runner,
         images: &dyn ImageFiles,
-    ) -> serde_json::Value {
-        // The number of threads changes no bit.
-        let device = match runner.executor().target() {
-            Target::Reference => "reference".to_string(),
-            Target::Cpu { .. } => "cpu".to_string(),
-            Target::Gpu(_) => runner.description(),
-        };
-        serde_json::json!({
+    ) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "model": self.model.name(),
             "features": self.output(),
             "graph_sha256": graph.digest(),
             "weights_sha256": weights.digest(),
             "preparation": images.preparation(),
-            "device": device,
-        })
-    }
-}
-
-impl Shards {
-    fn path(&self, number: usize) -> PathBuf {
-        self.folder
-            .join(format!("features-{number:08}.safetensors"))
+            "device": runner.device(),
+            "noise_sha256": self.of_noise(graph, weights, runner)?,
+        }))
     }
 
-    fn lock(&self) -> Result<std::fs::File> {
-        self.files.make_folder(&self.folder)?;
-        let path = self.folder.join("lock");
-        self.files.lock(&path)?.ok_or_else(|| {
-            Error::input(format!(
-                "another process fills the feature cache {}; wait for it to end",
-                self.folder.display()
-            ))
-        })
-    }
-
-    /// Finds out what the shards hold. A damaged one is removed: its images' features are then missing.
-    fn look_through(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        self.files.sweep(&self.folder)?;
-        for path in self.files.list(&self.folder)? {
-            let Some(number) = number_of(&path) else {
-                continue;
-            };
-            match self.parse(&self.files.read(&path)?) {
-                Ok((images, _)) => {
-                    self.held.insert(number, images);
-                }
-                Err(e) => {
-                    let path = path.display();
-                    progress.note(&format!("{path}: {e}; these features are computed again"));
-                    self.files.remove(&self.path(number))?;
-                }
-            }
+    /// Gives the runner the backbone, and a digest of the features that it makes of a batch of noise.
+    fn of_noise(&self, graph: &Graph, weights: &Weights, runner: &mut Runner) -> Result<String> {
+        let prepared = runner.prepare(FEATURES, self.batch, || Ok(graph.clone()))?;
+        if prepared.digest() != graph.digest() {
+            return Err(Error::input(
+                "the runner holds another backbone; take a new one",
+            ));
         }
-        Ok(())
+        runner.set_weights(&prepared, weights)?;
+        let mut stream = Stream::new(0, "features of noise", 0, 0);
+        let count = self.batch * 3 * self.size * self.size;
+        let noise = (0..count).map(|_| stream.normal() as f32);
+        let noise = self.input(noise.collect())?;
+        let values = runner.run(FEATURES, self.batch, &[("x", &noise)])?;
+        let mut found = Weights::default();
+        let features = values.get(self.output())?.clone();
+        found.tensors.insert(FEATURES.into(), features);
+        Ok(found.digest())
     }
 
-    /// The images and features of a shard.
-    fn parse(&self, bytes: &[u8]) -> Result<(Vec<FileDigest>, Array)> {
-        let mut shard = Weights::parse_own(bytes)?;
-        if shard.metadata.get(RECIPE) != Some(&self.recipe) {
-            return Err(Error::checkpoint("it was made by another recipe"));
-        }
-        let images: Vec<FileDigest> = shard.entry(IMAGES)?;
-        let features = shard.tensors.remove(FEATURES);
-        match features.filter(|array| array.spec() == self.spec(images.len())) {
-            Some(features) => Ok((images, features)),
-            None => Err(Error::checkpoint("its features have another shape")),
-        }
-    }
-
-    fn spec(&self, images: usize) -> Spec {
-        Spec {
-            shape: self.row.shape.with(0, images),
-            ..self.row
-        }
-    }
-
-    /// Writes a shard under the lowest number that is free.
-    fn write(&mut self, images: Vec<FileDigest>, rows: Vec<Array>) -> Result<()> {
-        let number = (0..)
-            .find(|number| !self.held.contains_key(number))
-            .unwrap_or(0);
-        let features = joined(self.spec(images.len()), &rows)?;
-        let mut shard = Weights::default();
-        shard.tensors.insert(FEATURES.into(), features);
-        shard.metadata.insert(RECIPE.into(), self.recipe.clone());
-        shard.metadata.insert(IMAGES.into(), images.clone().into());
-        self.files.write(&self.path(number), &shard.to_bytes()?)?;
-        self.held.insert(number, images);
-        Ok(())
-    }
-
-    fn digests(&self) -> HashSet<FileDigest> {
-        self.held.values().flatten().cloned().collect()
-    }
-
-    fn places(&self) -> impl Iterator<Item = (&FileDigest, (usize, usize))> {
-        self.held.iter().flat_map(|(&number, images)| {
-            let rows = images.iter().enumerate();
-            rows.map(move |(row, digest)| (digest, (number, row)))
-        })
+    fn input(&self, pixels: Vec<f32>) -> Result<Array> {
+        Array::new([self.batch, 3, self.size, self.size], pixels)
     }
 }
 
 /// One pass over the images.
 struct Pass<'a> {
     backbone: Backbone<'a>,
-    graph: Graph,
-    weights: Weights,
     runner: &'a mut Runner,
     shards: Shards,
     /// Prepared images that wait for a batch to be full.
@@ -393,24 +325,13 @@ impl Pass<'_> {
     /// image goes through the same plan.
     fn compute(&mut self) -> Result<()> {
         let Backbone { size, batch, .. } = self.backbone;
-        let prepared = self
-            .runner
-            .prepare(FEATURES, batch, || Ok(self.graph.clone()))?;
-        if prepared.digest() != self.graph.digest() {
-            return Err(Error::input(
-                "the runner holds another backbone; take a new one",
-            ));
-        }
-        if self.computed == 0 {
-            self.runner.set_weights(&prepared, &self.weights)?;
-        }
         let length = 3 * size * size;
         let count = self.images.len() / length;
         let mut images = std::mem::take(&mut self.images);
         for _ in count..batch {
             images.extend_from_within((count - 1) * length..count * length);
         }
-        let x = Array::new([batch, 3, size, size], images)?;
+        let x = self.backbone.input(images)?;
         let values = self.runner.run(FEATURES, batch, &[("x", &x)])?;
         let features = values.get(self.backbone.output())?;
         for row in 0..count {
@@ -440,6 +361,17 @@ impl CachedFeatures {
     /// How many images there are.
     pub fn count(&self) -> usize {
         self.places.len()
+    }
+
+    /// A digest of what the features are of: the recipe, and the images' files in their order.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new_with_prefix(self.shards.recipe.to_string());
+        for (number, row) in &self.places {
+            let images = self.shards.held.get(number);
+            let file = images.and_then(|images| images.get(*row));
+            hasher.update(file.map(String::as_str).unwrap_or_default());
+        }
+        hex(hasher)
     }
 
     /// Of how many files the backbone had to compute the features.
@@ -492,43 +424,4 @@ impl CachedFeatures {
         });
         Ok(())
     }
-}
-
-/// The number in a shard's name.
-fn number_of(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_prefix("features-")?
-        .strip_suffix(".safetensors")?
-        .parse()
-        .ok()
-}
-
-/// One of several rows.
-fn sliced(spec: Spec, rows: &Array, row: usize) -> Result<Array> {
-    let length = spec.shape.elements();
-    let range = row * length..(row + 1) * length;
-    let short = || Error::shape(format!("there is no row {row} of {spec}"));
-    let numbers: Numbers = match rows.numbers() {
-        Numbers::F32(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-        Numbers::F64(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-        Numbers::U32(all) => all.get(range).ok_or_else(short)?.to_vec().into(),
-    };
-    Array::new(spec.shape, numbers)
-}
-
-/// Rows one behind the other; of the type that the executor gave them.
-fn joined(spec: Spec, rows: &[Array]) -> Result<Array> {
-    let is_wide = |row: &Array| matches!(row.numbers(), Numbers::F64(_));
-    let numbers: Numbers = if rows.iter().any(is_wide) {
-        rows.iter()
-            .flat_map(|row| row.to_f64().into_owned())
-            .collect::<Vec<f64>>()
-            .into()
-    } else {
-        rows.iter()
-            .flat_map(|row| row.to_f32().into_owned())
-            .collect::<Vec<f32>>()
-            .into()
-    };
-    Array::new(spec.shape, numbers)
 }

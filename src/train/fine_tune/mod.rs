@@ -16,6 +16,9 @@
 //!     fn count(&self) -> usize {
 //!         8
 //!     }
+//!     fn content(&self) -> String {
+//!         "noise 1".into()
+//!     }
 //!     fn batch(&mut self, items: &[usize]) -> Result<Batch> {
 //!         let labels: Vec<u32> = items.iter().map(|item| (item % 2) as u32).collect();
 //!         let pixels = items.iter().flat_map(|&item| {
@@ -47,23 +50,22 @@
 //! # axenic::Result::Ok(())
 //! ```
 
-use super::weights::hex;
+mod under_way;
+
+use super::card::{Card, Classifier, Configuration};
 use super::{
-    AdamW, Checkpoint, Checkpoints, Groups, Progress, Runner, Sgd, WarmupCosine, Weights,
-    record_adamw, record_sgd,
+    AdamW, Checkpoints, Groups, Progress, Runner, Sgd, WarmupCosine, Weights, record_adamw,
+    record_sgd,
 };
 use crate::array::{Array, Spec};
-use crate::data::sampler::Sampler;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Recompute, Recorder, Tensor};
 use crate::models::{self, Model};
 use crate::nn::Mode;
 use crate::ops;
-use crate::rng::stream_key;
 use crate::shape::{KeepAxes, Shape};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use under_way::Fit;
 
 /// What is to be fine-tuned, and how.
 #[derive(Clone, Debug)]
@@ -98,7 +100,7 @@ pub enum Optimizer {
 pub enum Input {
     /// An image [3, H, W].
     Images,
-    /// The embedding [D] that the frozen backbone makes of an image.
+    /// The embedding `[D]` that the frozen backbone makes of an image.
     Features,
 }
 
@@ -115,6 +117,10 @@ pub struct Batch {
 pub trait Samples {
     /// How many samples there are.
     fn count(&self) -> usize;
+
+    /// All that decides what [`batch`](Self::batch) gives: digests of the files and their labels, and how they are prepared.
+    /// A training goes on from a checkpoint only with samples of the same content.
+    fn content(&self) -> String;
 
     /// Some of them.
     ///
@@ -135,14 +141,14 @@ pub struct Kept<'a> {
 /// What came of a training.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// The whole network's parameters and running statistics.
+    /// The whole network's parameters and running statistics; their metadata is a [`Card`].
     pub weights: Weights,
     /// The mean loss of every finished epoch.
     pub losses: Vec<f64>,
 }
 
 /// How far a training has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Standing {
     step: usize,
     /// The sum of the losses of the present epoch's steps, each by its number of samples.
@@ -225,17 +231,19 @@ impl FineTune<'_> {
     }
 
     /// The weights that a training begins with: the given ones, and first values for what of the classifier they lack or
-    /// have for other classes.
-    fn start(&self, pretrained: &Weights) -> Result<Weights> {
+    /// have for other classes, whose names are given too.
+    fn start(&self, pretrained: &Weights) -> Result<(Weights, Vec<String>)> {
         let graph = inference(self.model)?;
         let classifier = format!("{}.", self.model.profile().classifier);
         let mut start = Weights::initial(&graph, self.seed)?;
         let mut given = pretrained.without_optimizer();
+        let mut restarted = Vec::new();
         for (name, first) in &mut start.tensors {
             match given.tensors.get(name) {
                 Some(own) if own.spec() == first.spec() => {}
                 _ if name.starts_with(&classifier) && !self.groups.is_frozen(name) => {
                     given.tensors.insert(name.clone(), first.clone());
+                    restarted.push(name.clone());
                 }
                 _ => {}
             }
@@ -245,13 +253,47 @@ impl FineTune<'_> {
             .tensors
             .retain(|name, _| is_needed(name) || !name.starts_with(&classifier));
         given.check(&graph)?;
-        Ok(given)
+        Ok((given, restarted))
+    }
+
+    /// The description of the tuned weights. Thresholds were those of the weights before, so none are left; the names of the
+    /// classes stay where the classifier did not start anew.
+    fn card(
+        &self,
+        pretrained: &Weights,
+        restarted: &[String],
+        image_size: Option<[usize; 2]>,
+    ) -> Result<Card> {
+        let before = Card::read(pretrained)?;
+        let name = self.model.name();
+        if let Some(before) = before.as_ref().filter(|before| before.model != name) {
+            return Err(Error::checkpoint(format!(
+                "the weights are those of {:?}, not of {name:?}",
+                before.model
+            )));
+        }
+        let usual = self.model.profile().preprocessing;
+        let said = before.as_ref().map(|card| card.configuration.image_size);
+        let configuration = Configuration {
+            num_classes: self.model.num_classes(),
+            image_size: image_size.or(said).unwrap_or([usual.size; 2]),
+            channels: 3,
+        };
+        let classifier = match restarted {
+            [] => Classifier::Kept,
+            _ => Classifier::New,
+        };
+        let card = Card::new(name, configuration, usual, before, classifier);
+        Ok(Card {
+            thresholds: None,
+            ..card
+        })
     }
 
     /// Trains to the end of the schedule, from the last checkpoint if there is one.
     ///
     /// # Errors
-    /// The weights do not fit the model; the groups do not fit; a sample cannot be read; a loss is not finite; the
+    /// The weights do not fit the model, or are said to be of another; the groups do not fit; a sample cannot be read; a loss is not finite; the
     /// checkpoints are of another task, or cannot be written. An error that [`is_stopped`](Error::is_stopped) if the work
     /// was asked to stop: then its standing is kept.
     pub fn fit(
@@ -266,23 +308,7 @@ impl FineTune<'_> {
         if samples.count() == 0 || self.batch == 0 {
             return Err(Error::input("there is nothing to learn from, or no batch"));
         }
-        let start = self.start(pretrained)?;
-        let mut fit = Fit {
-            task: self,
-            input,
-            runner,
-            samples,
-            kept,
-            standing: Standing {
-                step: 0,
-                sum: 0.0,
-                losses: Vec::new(),
-                task: String::new(),
-            },
-            graph: None,
-            start,
-        };
-        fit.open(progress)?;
+        let mut fit = Fit::open(self, runner, input, samples, pretrained, kept, progress)?;
         while fit.standing.step < self.schedule.total_steps {
             fit.epoch(progress)?;
         }
@@ -321,180 +347,4 @@ fn backbone(model: &dyn Model) -> Result<Graph> {
         let features = model.features(&r.scope(), x, &Mode::inference())?;
         r.output("embedding", features.embedding)
     })
-}
-
-/// A training under way.
-struct Fit<'a> {
-    task: &'a FineTune<'a>,
-    input: Input,
-    runner: &'a mut Runner,
-    samples: &'a mut dyn Samples,
-    kept: Option<Kept<'a>>,
-    standing: Standing,
-    /// The whole batch's step.
-    graph: Option<Arc<Graph>>,
-    start: Weights,
-}
-
-impl Fit<'_> {
-    /// Prepares the step of a whole batch, and puts weights and standing where the last checkpoint was, or at the beginning.
-    fn open(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        let first: Vec<usize> = (0..self.task.batch.min(self.samples.count())).collect();
-        let shape = self.samples.batch(&first)?.x.shape();
-        let graph = self.prepare(shape)?;
-        let task = self.digest(&graph);
-        let mut passed_over =
-            |e: &Error| progress.note(&format!("a damaged checkpoint is passed over: {e}"));
-        let last: Option<Checkpoint<Standing>> = match &self.kept {
-            Some(kept) => kept.checkpoints.load(&mut passed_over)?,
-            None => None,
-        };
-        let weights = match last {
-            Some(last) if last.standing.task == task => {
-                self.standing = last.standing;
-                last.weights
-            }
-            Some(_) => {
-                return Err(Error::checkpoint(
-                    "the checkpoints are of another task: of other weights, samples or settings; train in a new folder",
-                ));
-            }
-            None => {
-                let mut weights = Weights::initial(&graph, self.task.seed)?;
-                weights.tensors.extend(self.start.tensors.clone());
-                weights
-            }
-        };
-        self.standing.task = task;
-        self.runner
-            .set_weights(&graph, &weights.needed_by(&graph))?;
-        self.graph = Some(graph);
-        Ok(())
-    }
-
-    /// All that decides the result, but for the samples' content.
-    fn digest(&self, graph: &Graph) -> String {
-        let FineTune {
-            schedule,
-            seed,
-            batch,
-            ..
-        } = self.task;
-        let count = self.samples.count();
-        let (graph, start) = (graph.digest(), self.start.digest());
-        let all = format!("{graph} {start} {schedule:?} {seed} {batch} {count}");
-        hex(Sha256::new_with_prefix(all))
-    }
-
-    /// The step for samples of this shape.
-    fn prepare(&mut self, shape: Shape) -> Result<Arc<Graph>> {
-        let purpose = self.purpose();
-        let batch = shape.first().copied().unwrap_or(0);
-        let own = self.task.record(self.input, shape)?;
-        let digest = own.digest();
-        let graph = self.runner.prepare(purpose, batch, || Ok(own))?;
-        if graph.digest() == digest {
-            return Ok(graph);
-        }
-        Err(Error::input(format!(
-            "the runner holds another task for batches of {batch}; take a new one"
-        )))
-    }
-
-    fn purpose(&self) -> &'static str {
-        match self.input {
-            Input::Images => "fine-tuning from images",
-            Input::Features => "fine-tuning from features",
-        }
-    }
-
-    /// One epoch, or what is left of it.
-    fn epoch(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        let (count, batch) = (self.samples.count(), self.task.batch);
-        let steps = count.div_ceil(batch);
-        let (epoch, done) = (self.standing.step / steps, self.standing.step % steps);
-        let order = Sampler::shuffled(count, self.task.seed).epoch(epoch as u64);
-        progress.begin(&format!("epoch {}", epoch + 1), "images", count as u64);
-        progress.advance((done * batch) as u64);
-        let left = self.task.schedule.total_steps - self.standing.step;
-        for items in order.chunks(batch).skip(done).take(left) {
-            self.step(items)?;
-            progress.advance(items.len() as u64);
-            let is_stopped = progress.should_stop();
-            let every = self.kept.map_or(usize::MAX, |kept| kept.every.max(1));
-            if self.kept.is_some() && (is_stopped || self.standing.step.is_multiple_of(every)) {
-                self.save()?;
-            }
-            if is_stopped {
-                progress.end();
-                let step = self.standing.step;
-                return Err(Error::stopped(format!("stopped behind step {step}")));
-            }
-        }
-        progress.end();
-        Ok(())
-    }
-
-    fn step(&mut self, items: &[usize]) -> Result<()> {
-        let Batch { x, labels } = self.samples.batch(items)?;
-        let whole = self.task.batch.min(self.samples.count());
-        if items.len() != whole {
-            self.prepare(x.shape())?;
-        }
-        let step = self.standing.step;
-        let rate = Array::scalar(self.task.schedule.rate(step));
-        let key: Array = stream_key(self.task.seed, "fine-tuning dropout", step as u64).into();
-        let inputs = [
-            ("x", &x),
-            ("labels", &labels),
-            ("learning_rate", &rate),
-            ("dropout_key", &key),
-        ];
-        let values = self.runner.run(self.purpose(), items.len(), &inputs)?;
-        for name in ["loss", "gradient.square_norm"] {
-            let number = values.number(name)?;
-            if !number.is_finite() {
-                return Err(Error::input(format!(
-                    "{name} is {number} in step {}; lower the learning rate",
-                    step + 1
-                )));
-            }
-        }
-        self.standing.sum += values.number("loss")? * items.len() as f64;
-        self.standing.step += 1;
-        let count = self.samples.count();
-        if self
-            .standing
-            .step
-            .is_multiple_of(count.div_ceil(self.task.batch))
-        {
-            let sum = std::mem::take(&mut self.standing.sum);
-            self.standing.losses.push(sum / count as f64);
-        }
-        Ok(())
-    }
-
-    /// The whole network's weights as they are now, with the optimiser's.
-    fn weights(&mut self) -> Result<Weights> {
-        let mut weights = self.start.clone();
-        if let Some(graph) = &self.graph {
-            weights.tensors.extend(self.runner.weights(graph)?.tensors);
-        }
-        Ok(weights)
-    }
-
-    fn save(&mut self) -> Result<()> {
-        let weights = self.weights()?;
-        match self.kept {
-            Some(kept) => kept.checkpoints.save(
-                self.standing.step,
-                Checkpoint {
-                    weights,
-                    best: None,
-                    standing: self.standing.clone(),
-                },
-            ),
-            None => Ok(()),
-        }
-    }
 }
