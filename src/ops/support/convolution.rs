@@ -7,11 +7,13 @@
 mod cases;
 mod panels;
 mod pieces;
+mod sum_cut;
 mod winograd;
 
 pub(in crate::ops) use cases::cases;
 pub(in crate::ops) use panels::{Planes, Unfold};
 pub(in crate::ops) use pieces::Cut;
+pub(in crate::ops) use sum_cut::SumCut;
 pub(in crate::ops) use winograd::Winograd;
 
 use crate::error::{Error, Result};
@@ -22,6 +24,9 @@ use std::collections::BTreeSet;
 
 /// The largest stride, padding, dilation.
 const MOST: usize = 65_535;
+
+/// The most elements of the partial sums into which a gradient of a weight is cut.
+pub(in crate::ops) const PARTIAL_SUMS: usize = 12 << 20;
 
 /// The lengths of a convolution: `[N, G·channels, input] * [G·maps, channels, kernel] → [N, G·maps, output]`.
 #[derive(Clone, Copy, Debug)]
