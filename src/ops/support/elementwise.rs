@@ -16,11 +16,16 @@ pub(in crate::ops) fn unary_cpu(
     f: impl Fn(f32) -> f32 + Send + Sync,
 ) {
     let x = inputs[0].real();
-    workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-        y.iter_mut()
-            .zip(&x[i * CHUNK..])
-            .for_each(|(y, &x)| *y = f(x));
-    });
+    workers.each_chunk(
+        outputs[0].real(),
+        CHUNK,
+        #[inline(always)]
+        |i, y| {
+            y.iter_mut()
+                .zip(&x[i * CHUNK..])
+                .for_each(|(y, &x)| *y = f(x));
+        },
+    );
 }
 
 /// Computes `y[i] = f(a[i], b[i])` of two inputs of one shape; else as [`unary_cpu`].
@@ -31,11 +36,16 @@ pub(in crate::ops) fn binary_cpu(
     f: impl Fn(f32, f32) -> f32 + Send + Sync,
 ) {
     let (a, b) = (inputs[0].real(), inputs[1].real());
-    workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-        y.iter_mut()
-            .zip(a[i * CHUNK..].iter().zip(&b[i * CHUNK..]))
-            .for_each(|(y, (&a, &b))| *y = f(a, b));
-    });
+    workers.each_chunk(
+        outputs[0].real(),
+        CHUNK,
+        #[inline(always)]
+        |i, y| {
+            y.iter_mut()
+                .zip(a[i * CHUNK..].iter().zip(&b[i * CHUNK..]))
+                .for_each(|(y, (&a, &b))| *y = f(a, b));
+        },
+    );
 }
 
 /// Shapes that an element-by-element operation is checked on, with what each is about.

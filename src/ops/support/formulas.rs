@@ -99,6 +99,7 @@ fn join<A: Copy>(mut totals: [A; ACCUMULATORS], join: impl Fn(A, A) -> A) -> A {
 
 /// e^x for x ≤ 0 without a branch or a call, so that a loop over it vectorises. Within 2 units in the last place; below
 /// the normal numbers it is 0.
+#[inline(always)]
 pub(in crate::ops) fn exp_of_negative(x: f32) -> f32 {
     let (series, n) = exp_series(x);
     let y = series * f32::from_bits((n.wrapping_add(127) as u32) << 23);
@@ -106,6 +107,7 @@ pub(in crate::ops) fn exp_of_negative(x: f32) -> f32 {
 }
 
 /// e^r and n, where x = n·ln 2 + r with |r| ≤ ½·ln 2: e^x = 2ⁿ · e^r, and 2ⁿ is known by its bits.
+#[inline(always)]
 pub(super) fn exp_series(x: f32) -> (f32, i32) {
     /// Adding it leaves the nearest whole number in the low bits: 1.5 · 2²³.
     const ROUND: f32 = 12_582_912.0;

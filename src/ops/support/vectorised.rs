@@ -1,8 +1,9 @@
-//! Functions of f32 without a branch or a call, so that loops over them vectorise. Some are the twins of `shaders/lib`.
+//! Functions of f32 without a branch or a call, always inlined, so that loops over them vectorise. Some are the twins of `shaders/lib`.
 
 use super::formulas::exp_series;
 
 /// e^x within 2 units in the last place.
+#[inline(always)]
 pub(in crate::ops) fn exp(x: f32) -> f32 {
     let (series, n) = exp_series(x);
     // 2ⁿ in two factors: the whole may lie beyond the numbers where the product does not.
@@ -13,6 +14,7 @@ pub(in crate::ops) fn exp(x: f32) -> f32 {
 }
 
 /// e^x − 1 for |x| ≤ ½.
+#[inline(always)]
 pub(in crate::ops) fn exp_minus_one(x: f32) -> f32 {
     const SERIES: [f32; 7] = [
         1.0 / 5040.0,
@@ -29,6 +31,7 @@ pub(in crate::ops) fn exp_minus_one(x: f32) -> f32 {
 }
 
 /// ln(1 + f) for 1 + f in [√½, √2): `shaders/lib/log_one_plus.wgsl` says how.
+#[inline(always)]
 fn log_near_one(f: f32) -> f32 {
     let s = f / (2.0 + f);
     let z = s * s;
@@ -38,6 +41,7 @@ fn log_near_one(f: f32) -> f32 {
 }
 
 /// f and e with x = 2ᵉ · (1 + f) and 1 + f in [√½, √2), for normal x.
+#[inline(always)]
 fn split(x: f32) -> (f32, f32) {
     /// The bits of √½.
     const LOW: u32 = 0x3f35_04f3;
@@ -47,6 +51,7 @@ fn split(x: f32) -> (f32, f32) {
 }
 
 /// ln x within 4 units in the last place; −∞ for 0, NaN below.
+#[inline(always)]
 pub(in crate::ops) fn log(x: f32) -> f32 {
     // What is smaller than the normal numbers is first taken among them.
     let is_small = x < f32::MIN_POSITIVE;
@@ -63,6 +68,7 @@ pub(in crate::ops) fn log(x: f32) -> f32 {
 }
 
 /// exp(−z²/2): `gauss` in `shaders/lib/normal.wgsl`.
+#[inline(always)]
 pub(in crate::ops) fn gauss(z: f32) -> f32 {
     let size = z.abs();
     let high = f32::from_bits(size.to_bits() & 0xffff_f000);
@@ -72,6 +78,7 @@ pub(in crate::ops) fn gauss(z: f32) -> f32 {
 }
 
 /// Φ(z): `normal_cdf` in `shaders/lib/normal.wgsl`.
+#[inline(always)]
 pub(in crate::ops) fn normal_cdf(z: f32) -> f32 {
     const FIT: [f32; 10] = [
         1.308_395_3e-4,
