@@ -143,6 +143,17 @@ impl Matmul {
         whole
     }
 
+    /// The elements of b, if the host turns it before it multiplies: every piece of rows packs all of b, which takes far
+    /// longer where its columns lie far apart.
+    fn turned(&self, extents: &Extents) -> usize {
+        let Extents { m, n, k, .. } = *extents;
+        let has_pieces = m >= 2 * MANY_ROWS && extents.b_step == 0;
+        match self.transpose_b {
+            Transpose::Yes if has_pieces => n * k,
+            Transpose::Yes | Transpose::No => 0,
+        }
+    }
+
     /// The operands of the product number `index` of the batch, from row `row` of a and column `column` of b on.
     fn operands<'a>(
         &self,
@@ -289,12 +300,24 @@ impl Op for Matmul {
         }
         if m >= MANY_ROWS || n <= COLUMNS {
             let rows = rows_per_piece(m);
+            let turned = Self {
+                transpose_b: Transpose::No,
+                ..self.clone()
+            };
+            let (used, operands) = match self.turned(&extents) {
+                0 => (self, operands),
+                all => {
+                    let b = &mut scratch[0][..all];
+                    turn(operands[1], [n, k], b, workers);
+                    (&turned, [operands[0], &*b])
+                }
+            };
             let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
                 let blocks = y.chunks_mut(rows * n).enumerate();
                 blocks.map(move |(block, y)| (index, block * rows, y))
             });
             workers.each(pieces, |(index, row, y)| {
-                let [a, b] = self.operands(&extents, operands, [index, row, 0]);
+                let [a, b] = used.operands(&extents, operands, [index, row, 0]);
                 let size = [y.len() / n, n, k];
                 product(size, a, b, MatrixMut::rows(y, n), Accumulate::Overwrite);
             });
@@ -323,9 +346,11 @@ impl Op for Matmul {
     }
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
-        let Extents { m, n, .. } = self.extents(inputs[0].shape, inputs[1].shape);
+        let extents = self.extents(inputs[0].shape, inputs[1].shape);
+        let Extents { m, n, .. } = extents;
         match target {
             Target::Cpu { threads } if m < MANY_ROWS && n > COLUMNS => vec![threads * m * COLUMNS],
+            Target::Cpu { .. } if self.turned(&extents) > 0 => vec![self.turned(&extents)],
             _ => Vec::new(),
         }
     }
@@ -408,11 +433,31 @@ impl Op for Matmul {
                 &[3, 33],
                 &[5, 33],
             ),
+            case(
+                "rows enough that the host turns b",
+                of(no, yes),
+                &[2, 67, 37],
+                &[41, 37],
+            ),
             case("an empty sum", of(no, no), &[3, 0], &[0, 4]),
             case("no rows", of(no, no), &[0, 3], &[3, 4]),
             case("no batch", of(no, no), &[0, 2, 3], &[0, 3, 4]),
         ]
     }
+}
+
+/// The transpose of a matrix, in blocks of columns that are rows of the result.
+fn turn(matrix: &[f32], [rows, columns]: [usize; 2], turned: &mut [f32], workers: &Workers) {
+    const BLOCK: usize = 16;
+    workers.each_chunk(turned, BLOCK * rows, |block, turned| {
+        let lines = turned.len() / rows;
+        for row in 0..rows {
+            let first = row * columns + block * BLOCK;
+            for (line, x) in matrix[first..first + lines].iter().enumerate() {
+                turned[line * rows + row] = *x;
+            }
+        }
+    });
 }
 
 /// The rows of a piece of work on the host: some sixteen pieces, none too low to be worth packing b for.
@@ -430,11 +475,16 @@ mod tests {
 
     #[test]
     fn the_number_of_threads_changes_no_bit() {
-        for rows in [1, 2, 17, 300] {
+        let (no, yes) = (Transpose::No, Transpose::Yes);
+        for (rows, transpose_b) in [(1, no), (2, no), (17, no), (300, no), (300, yes)] {
             let (a, b) = (normal([rows, 129], 1), normal([129, 1000], 2));
             let graph = Graph::record(|r| {
                 let (a, b) = (r.input("a", a.spec())?, r.input("b", b.spec())?);
-                r.output("y", matmul(a, b, Transpose::No, Transpose::No)?)
+                let b = match transpose_b {
+                    Transpose::No => b,
+                    Transpose::Yes => crate::ops::transpose(b, &[1, 0])?,
+                };
+                r.output("y", matmul(a, b, no, transpose_b)?)
             });
             let graph = Arc::new(graph.expect("it records"));
             let run = |threads| {
