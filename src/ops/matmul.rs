@@ -17,6 +17,7 @@
 //! **Reference.** `torch.matmul`.
 
 use super::support::{normal, unbroadcast};
+use super::transpose::{TILE, transpose_rows};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -308,7 +309,9 @@ impl Op for Matmul {
                 0 => (self, operands),
                 all => {
                     let b = &mut scratch[0][..all];
-                    turn(operands[1], [n, k], b, workers);
+                    workers.each_chunk(b, TILE * n, |tile, b| {
+                        transpose_rows(&operands[1][tile * TILE..], k, b, n, n);
+                    });
                     (&turned, [operands[0], &*b])
                 }
             };
@@ -444,20 +447,6 @@ impl Op for Matmul {
             case("no batch", of(no, no), &[0, 2, 3], &[0, 3, 4]),
         ]
     }
-}
-
-/// The transpose of a matrix, in blocks of columns that are rows of the result.
-fn turn(matrix: &[f32], [rows, columns]: [usize; 2], turned: &mut [f32], workers: &Workers) {
-    const BLOCK: usize = 16;
-    workers.each_chunk(turned, BLOCK * rows, |block, turned| {
-        let lines = turned.len() / rows;
-        for row in 0..rows {
-            let first = row * columns + block * BLOCK;
-            for (line, x) in matrix[first..first + lines].iter().enumerate() {
-                turned[line * rows + row] = *x;
-            }
-        }
-    });
 }
 
 /// The rows of a piece of work on the host: some sixteen pieces, none too low to be worth packing b for.

@@ -218,7 +218,7 @@ impl Op for Transposition {
 }
 
 /// The side of the square tiles that are turned at once: a cache line of f32.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 
 /// Some of a shape's numbers, as a shape.
 fn part(of: Shape, axes: Range<usize>) -> Shape {
@@ -227,7 +227,7 @@ fn part(of: Shape, axes: Range<usize>) -> Shape {
 }
 
 /// y[r · row + k] = x[r + k · stride] for k in 0..width and up to [`TILE`] rows r, as many as begin in y.
-fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: usize) {
+pub(super) fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: usize) {
     for start in (0..width).step_by(TILE) {
         let columns = TILE.min(width - start);
         let mut tile = [[0.0; TILE]; TILE];
