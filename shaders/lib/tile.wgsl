@@ -65,7 +65,7 @@ fn tile_share(lane: u32, by_depth: bool) -> vec2<u32> {
 }
 
 /// Reads what this invocation copies for the step from depth `base` on; 0 from depth `end` on.
-fn tile_fetch(origin: vec2<u32>, base: u32, end: u32, lane: u32) -> TileShare {
+fn tile_read(origin: vec2<u32>, base: u32, end: u32, lane: u32) -> TileShare {
     var share = TileShare();
     let a = tile_share(lane, TILE_A_BY_ROWS == 0u);
     let b = tile_share(lane, TILE_B_BY_DEPTH != 0u);
@@ -121,12 +121,12 @@ fn tile_product(origin: vec2<u32>, start: u32, end: u32, lane: u32) -> TileSums 
     var right = TileBlock();
     var below = TileBlock();
     var last = TileBlock();
-    var share = tile_fetch(origin, start, end, lane);
+    var share = tile_read(origin, start, end, lane);
     for (var base = start; base < end; base += TILE_DEPTH) {
         tile_keep(share, lane);
         workgroupBarrier();
         // The next step's numbers are on their way while this one's are summed.
-        share = tile_fetch(origin, base + TILE_DEPTH, end, lane);
+        share = tile_read(origin, base + TILE_DEPTH, end, lane);
         for (var depth = 0u; depth < TILE_DEPTH; depth++) {
             let at = vec2<u32>(tile_place(lane / TILE_QUADS, depth), tile_place(lane % TILE_QUADS, depth));
             let a = tile_memory_a[at.x];
