@@ -121,7 +121,7 @@ pub enum MaskToken {
 pub struct VisionTransformer {
     name: &'static str,
     /// Whose names the parameters have, and whose way of starting.
-    pub library: Library,
+    pub style: Library,
     /// Height and width of a patch in pixels, P.
     pub patch_size: usize,
     /// Channels of a token, D.
@@ -151,7 +151,7 @@ impl Model for VisionTransformer {
     }
 
     fn profile(&self) -> Profile {
-        let names = self.library.names();
+        let names = self.style.names();
         Profile {
             classifier: names.head.to_string(),
             first_convolution: names.patches.to_string(),
@@ -173,7 +173,7 @@ impl Model for VisionTransformer {
     }
 
     fn fit_to(&mut self, shape_of: &dyn Fn(&str) -> Option<Shape>) {
-        let head = shape_of(&format!("{}.weight", self.library.names().head));
+        let head = shape_of(&format!("{}.weight", self.style.names().head));
         self.num_classes = head.and_then(|shape| shape.first().copied());
         if let Mlp::SwiGlu(names) = &mut self.mlp {
             *names = match shape_of("blocks.0.mlp.fc1.weight") {
@@ -200,9 +200,9 @@ impl Model for VisionTransformer {
     ) -> Result<Features<'g>> {
         let _inside = scope.enter();
         let (stages, z) = self.blocks(scope, x, mode)?;
-        let norm = scope.name(self.library.names().norm);
+        let norm = scope.name(self.style.names().norm);
         let z = layer_norm(&norm, z, EPS)?;
-        if let Some(encoder) = self.library.names().encoder {
+        if let Some(encoder) = self.style.names().encoder {
             scope.name(encoder).tap(z);
         }
         norm.name("patch_tokens").tap(patch_tokens(z)?);
@@ -223,13 +223,13 @@ impl Model for VisionTransformer {
         let Some(out_features) = self.num_classes else {
             return Ok(embedding);
         };
-        let [weight_init, bias_init] = self.library.head().map(Some);
+        let [weight_init, bias_init] = self.style.head().map(Some);
         let head = Linear {
             out_features,
             weight_init,
             bias_init,
         };
-        linear(&scope.name(self.library.names().head), embedding, head)
+        linear(&scope.name(self.style.names().head), embedding, head)
     }
 }
 
@@ -245,7 +245,7 @@ impl VisionTransformer {
         let mut z = self.embed(scope, x)?; // [N, T, D]
         let mut depths = vec![z];
         for index in 0..self.depth {
-            let block = scope.name(format!("{}{index}", self.library.names().block));
+            let block = scope.name(format!("{}{index}", self.style.names().block));
             z = self.block(&block, z, index, mode)?;
             depths.push(z);
         }
@@ -259,9 +259,9 @@ impl VisionTransformer {
     /// # Errors
     /// The images are not made of whole patches.
     pub fn embed<'g>(&self, scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'g>> {
-        let (names, width) = (self.library.names(), self.width);
+        let (names, width) = (self.style.names(), self.width);
         let fan_in = x.shape().get(1).copied().unwrap_or(0) * self.patch_size.pow(2);
-        let [weight_init, bias_init] = self.library.patches(fan_in);
+        let [weight_init, bias_init] = self.style.patches(fan_in);
         let settings = PatchEmbedding {
             patch_size: self.patch_size,
             width,
@@ -269,7 +269,7 @@ impl VisionTransformer {
             bias_init,
         };
         let patches = patch_embedding(&scope.name(names.patches), x, settings)?;
-        let start = self.library.class_token();
+        let start = self.style.class_token();
         let class_token = scope.parameter(names.class_token, [1, 1, width], start)?;
         if self.mask_token == MaskToken::Travels {
             scope.travelling("mask_token", [1, width])?;
@@ -278,7 +278,7 @@ impl VisionTransformer {
         let class_token = ops::broadcast(class_token, [samples, 1, width])?;
         let z = ops::concat(&[class_token, patches], 1)?;
         let tokens = z.shape()[1];
-        let start = self.library.positions();
+        let start = self.style.positions();
         let positions = scope.parameter(names.positions, [1, tokens, width], start)?;
         ops::add(z, positions)
     }
@@ -296,11 +296,11 @@ impl VisionTransformer {
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
         let _block = mode.enter_block(scope);
-        let names = self.library.names();
+        let names = self.style.names();
         let settings = MultiHeadAttention {
             num_heads: self.num_heads,
             score_map: ScoreMap::Identity,
-            names: self.library.attention(),
+            names: self.style.attention(),
         };
         let normed = layer_norm(&scope.name(names.norms[0]), z, EPS)?;
         let attention = scope.name(names.attention);
@@ -331,10 +331,10 @@ impl VisionTransformer {
 
     fn feed_forward<'g>(&self, scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'g>> {
         let hidden_features = 4 * self.width;
-        let [weight_init, bias_init] = self.library.mlp(self.width, hidden_features);
+        let [weight_init, bias_init] = self.style.mlp(self.width, hidden_features);
         let settings = FeedForward {
             hidden_features,
-            names: self.library.names().mlp,
+            names: self.style.names().mlp,
             weight_init,
             bias_init,
         };

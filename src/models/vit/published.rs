@@ -99,7 +99,7 @@ impl VisionTransformer {
     fn torchvision(name: &'static str, patch_size: usize, size: Size) -> Self {
         Self {
             name,
-            library: Library::Torchvision,
+            style: Library::Torchvision,
             patch_size,
             width: size.width,
             depth: size.depth,
@@ -115,7 +115,7 @@ impl VisionTransformer {
 
     fn timm(name: &'static str, size: Size) -> Self {
         Self {
-            library: Library::Timm,
+            style: Library::Timm,
             ..Self::torchvision(name, 16, size)
         }
     }
