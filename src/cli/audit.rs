@@ -150,7 +150,7 @@ impl Audit {
             Some(count) => Sample::Random(count as usize, self.extent.seed),
             None => Sample::All,
         };
-        let graph = &subject.graph;
+        let graph = &self.compute.graph(&subject.graph);
         let findings = audit(graph, executor.as_mut(), &lasting, &inputs, sample)?;
         let differing = match self.compute.checked_twin()? {
             None => None,

@@ -13,7 +13,6 @@ use crate::report::{Align, Table, count, scaled};
 use layers::{Layer, layers};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Lists the layers of a network, or what a weight file holds.
 ///
@@ -113,7 +112,10 @@ impl Inspect {
     fn inspect(&self, configured: &Configured) -> Result<Inspected> {
         let batch = self.batch as usize;
         let target = self.compute.executor()?.target();
-        let plan = |pass| Plan::new(Arc::new(configured.graph(pass, batch)?), target);
+        let plan = |pass| {
+            let graph = configured.graph(pass, batch)?;
+            Plan::new(self.compute.graph(&graph), target)
+        };
         let inference = plan(Pass::Inference)?;
         let training = plan(Pass::TrainingStep)?;
         let totals = Totals {

@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::graph::ValueId;
 use crate::plan::{Place, Plan as MemoryPlan, Step};
 use serde::Serialize;
-use std::sync::Arc;
 
 /// Prints a graph's totals and memory plan.
 ///
@@ -88,7 +87,8 @@ impl Plan {
         let configured = self.network.configured(self.size, &self.settings)?;
         let configured = configured.tuned(self.tuning, pass)?;
         let graph = configured.graph(pass, self.batch as usize)?;
-        let plan = MemoryPlan::new(Arc::new(graph), self.compute.executor()?.target())?;
+        let target = self.compute.executor()?.target();
+        let plan = MemoryPlan::new(self.compute.graph(&graph), target)?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;
             return Ok(Outcome::Done);

@@ -54,7 +54,7 @@ impl Trace {
         let subject = Subject::open(&self.target, &self.extent, pass, self.image.as_deref())?;
         let mut executor = self.compute.executor()?;
         let ledger = Ledger::measure(
-            &subject.graph,
+            &self.compute.graph(&subject.graph),
             executor.as_mut(),
             &subject.lasting(),
             &subject.inputs(),

@@ -5,7 +5,6 @@ use super::compute::Compute;
 use super::settings::Settings;
 use super::{Outcome, System, show};
 use crate::error::Result;
-use crate::exec::Cpu;
 use crate::graph::Target;
 use crate::report;
 use crate::systems::ife::config::Config;
@@ -169,7 +168,7 @@ pub(super) fn train_and_report(
     let command = std::env::args().collect();
     let record = Record::begin(task, runner.description(), command)?;
     let is_gpu = matches!(runner.executor().target(), Target::Gpu(_));
-    let cpu = || Ok(Runner::new(Box::new(Cpu::new(compute.threads)?)));
+    let cpu = || compute.spare();
     let is_spared = is_gpu && on_device_loss == OnDeviceLoss::Cpu;
     let spare: Option<&dyn Fn() -> Result<Runner>> = is_spared.then_some(&cpu);
     let report = train(task, &mut runner, spare, &mut show::Shown::default())?;

@@ -164,6 +164,20 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The same computation with some operations replaced by others that take and give the same.
+    pub(crate) fn with_operations(
+        &self,
+        replace: impl Fn(&dyn AnyOp) -> Option<Arc<dyn AnyOp>>,
+    ) -> Self {
+        let mut graph = self.clone();
+        for node in &mut graph.nodes {
+            if let Some(op) = node.op().and_then(&replace) {
+                node.source = Source::Op(op);
+            }
+        }
+        graph
+    }
+
     /// All nodes, in order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

@@ -104,6 +104,7 @@ pub fn conv1d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv1d) -> Result<
         padding: [0, padding],
         dilation: [1, dilation],
         groups,
+        ..ops::Conv2d::default()
     };
     let y = ops::conv2d(x, weight, conv)?; // [N, K, 1, T']
     let y = ops::reshape(y, [n, maps, y.shape()[3]])?;

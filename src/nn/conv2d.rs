@@ -72,6 +72,7 @@ pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<
         padding: settings.padding,
         dilation: settings.dilation,
         groups: settings.groups,
+        ..ops::Conv2d::default()
     };
     let y = ops::conv2d(x, weight, window)?;
     if settings.bias == Bias::No {

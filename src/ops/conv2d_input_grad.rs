@@ -11,7 +11,8 @@
 //! weight it is `conv2d_weight_grad`.
 //!
 //! **Numerics.** At most K/groups·R·S products of one element are added, in an order that depends on the executor.
-//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(K + 11)
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least
+//! γ(K + 11), or γ(K + 27) with tiles of 4 × 4,
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see

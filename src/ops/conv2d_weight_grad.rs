@@ -11,7 +11,8 @@
 //!
 //! **Numerics.** The N·H′·W′ products of one element are added in an order that depends on the executor: in several parts
 //! that are cut by the shapes (on a device also by its class), then the parts in order.
-//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(tiles + 11)
+//! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least
+//! γ(tiles + 11), or γ(tiles + 27) with tiles of 4 × 4,
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
 //!
 //! **Cost.** As many operations as the convolution. Where groups are small a device computes one element a workgroup.

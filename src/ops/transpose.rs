@@ -12,6 +12,7 @@
 //!
 //! **Reference.** `torch.permute`.
 
+use super::support::square::{SIDE, read, turned, write};
 use super::support::{WORKGROUP, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ use crate::graph::{
 };
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
-use crate::workers::Workers;
+use crate::workers::{Workers, vectorised};
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -217,8 +218,8 @@ impl Op for Transposition {
     }
 }
 
-/// The side of the square tiles that are turned at once: a cache line of f32.
-pub(super) const TILE: usize = 16;
+/// The side of the square tiles that are turned at once.
+pub(super) const TILE: usize = SIDE;
 
 /// Some of a shape's numbers, as a shape.
 fn part(of: Shape, axes: Range<usize>) -> Shape {
@@ -228,18 +229,20 @@ fn part(of: Shape, axes: Range<usize>) -> Shape {
 
 /// y[r · row + k] = x[r + k · stride] for k in 0..width and up to [`TILE`] rows r, as many as begin in y.
 pub(super) fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: usize) {
-    for start in (0..width).step_by(TILE) {
-        let columns = TILE.min(width - start);
-        let mut tile = [[0.0; TILE]; TILE];
-        let rows = y.len().div_ceil(row).min(TILE);
-        for column in 0..columns {
-            let x = &x[(start + column) * stride..][..rows];
-            tile.iter_mut()
-                .zip(x)
-                .for_each(|(tile, &x)| tile[column] = x);
-        }
-        for (y, tile) in y.chunks_mut(row).zip(&tile) {
-            y[start..start + columns].copy_from_slice(&tile[..columns]);
-        }
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for start in (0..width).step_by(TILE) {
+                let columns = TILE.min(width - start);
+                let mut square = [[0.0; TILE]; TILE];
+                let rows = y.len().div_ceil(row).min(TILE);
+                for (column, line) in square.iter_mut().enumerate().take(columns) {
+                    read(&x[(start + column) * stride..][..rows], line);
+                }
+                for (y, line) in y.chunks_mut(row).zip(&turned(&square)) {
+                    write(line, &mut y[start..start + columns]);
+                }
+            }
+        },
+    );
 }

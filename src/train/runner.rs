@@ -6,6 +6,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Moment, Prepared};
 use crate::graph::{Graph, Target};
+use crate::ops::{WinogradTile, with_winograd};
 use crate::plan::Plan;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -55,6 +56,7 @@ struct Ready {
 /// An executor and its plans.
 pub struct Runner {
     executor: Box<dyn Executor>,
+    winograd: WinogradTile,
     plans: HashMap<(&'static str, usize), Ready>,
 }
 
@@ -63,8 +65,15 @@ impl Runner {
     pub fn new(executor: Box<dyn Executor>) -> Self {
         Self {
             executor,
+            winograd: WinogradTile::default(),
             plans: HashMap::new(),
         }
+    }
+
+    /// The same, with convolutions in tiles of this size where the host computes them.
+    #[must_use]
+    pub fn with_winograd(self, winograd: WinogradTile) -> Self {
+        Self { winograd, ..self }
     }
 
     /// The executor.
@@ -99,7 +108,8 @@ impl Runner {
         if let Some(ready) = self.plans.get(&(purpose, batch)) {
             return Ok(ready.plan.graph().clone());
         }
-        let plan = Arc::new(Plan::new(Arc::new(record()?), self.executor.target())?);
+        let graph = with_winograd(&record()?, self.winograd);
+        let plan = Arc::new(Plan::new(Arc::new(graph), self.executor.target())?);
         let prepared = self.executor.prepare(plan.clone())?;
         let graph = plan.graph().clone();
         self.plans

@@ -1,7 +1,7 @@
 //! What is worth checking of a convolution and its gradients.
 
-use super::Geometry;
-use crate::ops::Conv2d;
+use super::{Geometry, Winograd};
+use crate::ops::{Conv2d, WinogradTile};
 
 type Case = (
     &'static str,
@@ -66,6 +66,7 @@ pub(in crate::ops) fn cases() -> Vec<(&'static str, Conv2d, Geometry)> {
             padding,
             dilation,
             groups,
+            ..Conv2d::default()
         };
         let geometry = Geometry::new("conv2d", &conv, x.into(), weight.into());
         (
@@ -74,5 +75,17 @@ pub(in crate::ops) fn cases() -> Vec<(&'static str, Conv2d, Geometry)> {
             geometry.unwrap_or_else(|e| unreachable!("{e}")),
         )
     };
-    CASES.iter().map(case).collect()
+    let cases: Vec<_> = CASES.iter().map(case).collect();
+    let in_large_tiles = |(about, conv, geometry): &(_, Conv2d, Geometry)| {
+        let winograd = WinogradTile::Four;
+        let (conv, geometry) = (Conv2d { winograd, ..*conv }, *geometry);
+        (*about, conv, Geometry { conv, ..geometry })
+    };
+    let by_winograd = |(_, _, geometry): &&(_, _, Geometry)| Winograd::new(geometry).is_some();
+    let large: Vec<_> = cases
+        .iter()
+        .filter(by_winograd)
+        .map(in_large_tiles)
+        .collect();
+    [cases, large].concat()
 }

@@ -1,69 +1,60 @@
 //! The bound of the error.
 
-use super::{Windows, Winograd};
+use super::algorithm::{Algorithm, Four, Two};
+use super::{Winograd, WinogradTile};
 use crate::real::{Real, UNIT};
-
-/// Bᵀ.
-const PATCH: [[f64; 4]; 4] = [
-    [1.0, 0.0, -1.0, 0.0],
-    [0.0, 1.0, 1.0, 0.0],
-    [0.0, -1.0, 1.0, 0.0],
-    [0.0, 1.0, 0.0, -1.0],
-];
-/// G.
-const WINDOW: [[f64; 3]; 4] = [
-    [1.0, 0.0, 0.0],
-    [0.5, 0.5, 0.5],
-    [0.5, -0.5, 0.5],
-    [0.0, 0.0, 1.0],
-];
-/// Aᵀ.
-const TILE: [[f64; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
-
-/// Products and additions that a term passes through on its way, beside the long sum.
-const STEPS: usize = 11;
 
 impl Winograd {
     /// The bound of the error of the result `[image, map, i, j]`.
-    pub(in crate::ops) fn error(
+    pub(in crate::ops) fn error(&self, operands: [&[impl Real]; 2], at: [usize; 4]) -> f64 {
+        match self.tile {
+            WinogradTile::Two => self.error_by::<Two, 2, 4>(operands, at),
+            WinogradTile::Four => self.error_by::<Four, 4, 6>(operands, at),
+        }
+    }
+
+    fn error_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
         [source, weight]: [&[impl Real]; 2],
         [image, map, i, j]: [usize; 4],
     ) -> f64 {
         let mut magnitude = 0.0;
         for channel in 0..self.channels {
-            let start = match self.windows {
-                Windows::Upright => map * self.channels + channel,
-                Windows::Turned => channel * self.maps + map,
-            };
-            let window = square(|r, s| {
-                let tap = match self.windows {
-                    Windows::Upright => 3 * r + s,
-                    Windows::Turned => 8 - (3 * r + s),
-                };
-                weight[9 * start + tap].value().abs()
-            });
-            let patch = self.patch(source, image * self.channels + channel, [i / 2, j / 2]);
-            let (window, patch) = (around(&WINDOW, window), around(&PATCH, patch));
+            let (start, tap) = self.window(channel, map);
+            let window = square(|r, s| weight[9 * start + tap(3 * r + s)].value().abs());
+            let plane = image * self.channels + channel;
+            let patch = self.patch::<SIDE>(source, plane, [i / TILE, j / TILE]);
+            let (window, patch) = (around(&A::WINDOW, window), around(&A::PATCH, patch));
             let products = square(|r, s| window[r][s] * patch[r][s]);
-            magnitude += around(&TILE, products)[i % 2][j % 2];
+            magnitude += around(&A::RESULTS, products)[i % TILE][j % TILE];
         }
-        gamma(self.channels + STEPS) * magnitude
+        gamma(self.channels + A::STEPS) * magnitude
     }
 
     /// The bound of the error of the gradient of the weight `[map, channel, r, s]`.
     pub(in crate::ops) fn weight_grad_error(
         &self,
+        operands: [&[impl Real]; 2],
+        at: [usize; 4],
+    ) -> f64 {
+        match self.tile {
+            WinogradTile::Two => self.weight_grad_error_by::<Two, 2, 4>(operands, at),
+            WinogradTile::Four => self.weight_grad_error_by::<Four, 4, 6>(operands, at),
+        }
+    }
+
+    fn weight_grad_error_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
+        &self,
         [x, output_grad]: [&[impl Real]; 2],
         [map, channel, r, s]: [usize; 4],
     ) -> f64 {
         let [high, wide] = self.tiles();
-        let mut products = [[0.0; 4]; 4];
+        let mut products = [[0.0; SIDE]; SIDE];
         for (image, tile) in (0..self.images).flat_map(|n| (0..high * wide).map(move |t| (n, t))) {
             let at = [tile / wide, tile % wide];
             let plane = (image * self.maps + map) * self.grid[0] * self.grid[1];
-            let grads: [[f64; 2]; 2] = square(|i, j| {
-                let [row, column] = [2 * at[0] + i, 2 * at[1] + j];
+            let grads: [[f64; TILE]; TILE] = square(|i, j| {
+                let [row, column] = [TILE * at[0] + i, TILE * at[1] + j];
                 if row < self.grid[0] && column < self.grid[1] {
                     output_grad[plane + row * self.grid[1] + column]
                         .value()
@@ -72,20 +63,26 @@ impl Winograd {
                     0.0
                 }
             });
-            let patch = self.patch(x, image * self.channels + channel, at);
-            let (grads, patch) = (around(&turned(&TILE), grads), around(&PATCH, patch));
+            let patch = self.patch::<SIDE>(x, image * self.channels + channel, at);
+            let grads = around(&turned(&A::RESULTS), grads);
+            let patch = around(&A::PATCH, patch);
             for (i, row) in products.iter_mut().enumerate() {
-                (0..4).for_each(|j| row[j] += grads[i][j] * patch[i][j]);
+                (0..SIDE).for_each(|j| row[j] += grads[i][j] * patch[i][j]);
             }
         }
-        let magnitude = around(&turned(&WINDOW), products)[r][s];
-        gamma(self.images * high * wide + STEPS) * magnitude
+        let magnitude = around(&turned(&A::WINDOW), products)[r][s];
+        gamma(self.images * high * wide + A::STEPS) * magnitude
     }
 
     /// The absolute values that a tile sees of a plane, counted across images.
-    fn patch(&self, source: &[impl Real], plane: usize, tile: [usize; 2]) -> [[f64; 4]; 4] {
+    fn patch<const SIDE: usize>(
+        &self,
+        source: &[impl Real],
+        plane: usize,
+        tile: [usize; 2],
+    ) -> [[f64; SIDE]; SIDE] {
         let seen = |axis: usize, offset: usize| {
-            let at = (2 * tile[axis] + offset).checked_sub(self.padding[axis]);
+            let at = ((SIDE - 2) * tile[axis] + offset).checked_sub(self.padding[axis]);
             at.filter(|&at| at < self.source[axis])
         };
         let [height, width] = self.source;

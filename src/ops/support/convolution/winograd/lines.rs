@@ -1,13 +1,14 @@
 //! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
 
-use super::lanes;
-use super::transforms::{LANES, Lanes, column};
+use super::lanes::{LANES, lanes};
+use crate::ops::support::square::{read, turned, write};
 use std::ops::Range;
 
-/// A few lines of pixels: `[lines, columns, channels]`.
+/// A few lines of pixels: `[lines, columns, channels]`, from line `first` on and round.
 pub(super) struct Lines<'a> {
     elements: &'a mut [f32],
     count: usize,
+    first: usize,
     columns: usize,
     pitch: usize,
 }
@@ -17,6 +18,7 @@ impl<'a> Lines<'a> {
         Self {
             elements,
             count,
+            first: 0,
             columns,
             pitch,
         }
@@ -24,17 +26,20 @@ impl<'a> Lines<'a> {
 
     /// Makes the last lines the first; says how many.
     pub(super) fn keep_last(&mut self, kept: usize) -> usize {
-        let line = self.columns * self.pitch;
-        self.elements
-            .copy_within((self.count - kept) * line..self.count * line, 0);
+        self.first = (self.first + self.count - kept) % self.count;
         kept
+    }
+
+    /// Where a line starts.
+    fn start(&self, line: usize) -> usize {
+        (self.first + line) % self.count * self.columns * self.pitch
     }
 
     /// Turns a row of planes into a line, `padding` columns of nothing before it. No row: nothing at all.
     #[inline(always)]
     pub(super) fn fill(&mut self, line: usize, padding: usize, rows: Option<Rows>) {
-        let length = self.columns * self.pitch;
-        let line = &mut self.elements[line * length..(line + 1) * length];
+        let start = self.start(line);
+        let line = &mut self.elements[start..start + self.columns * self.pitch];
         let Some(rows) = rows else {
             return line.fill(0.0);
         };
@@ -45,10 +50,9 @@ impl<'a> Lines<'a> {
         rows.turn(inside, self.pitch);
     }
 
-    /// The channels from `lane` on, as many as a vector has, of a pixel.
-    #[inline(always)]
-    pub(super) fn at(&self, line: usize, column: usize, lane: usize) -> &Lanes {
-        lanes(&self.elements[(line * self.columns + column) * self.pitch + lane..])
+    /// The lines.
+    pub(super) fn all<const COUNT: usize>(&self) -> [&[f32]; COUNT] {
+        std::array::from_fn(|line| &self.elements[self.start(line)..][..self.columns * self.pitch])
     }
 }
 
@@ -93,24 +97,14 @@ impl<'a> Rows<'a> {
                 let mut block = [[0.0; LANES]; LANES];
                 for (lane, row) in block.iter_mut().enumerate().take(count) {
                     let at = (first + lane) * area + start + left;
-                    copy(&self.elements[at..at + columns], row);
+                    read(&self.elements[at..at + columns], row);
                 }
-                let pixels = line[left * pitch..].chunks_exact_mut(pitch);
-                for (i, pixel) in pixels.enumerate().take(columns) {
-                    pixel[offset..offset + LANES].copy_from_slice(&column(&block, i));
+                let pixels = line[left * pitch..].chunks_exact_mut(pitch).take(columns);
+                for (pixel, own) in pixels.zip(&turned(&block)) {
+                    pixel[offset..offset + LANES].copy_from_slice(own);
                 }
             }
         }
-    }
-}
-
-/// Copies at most a vector to the start of a vector.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut Lanes) {
-    match from.first_chunk() {
-        Some(from) => *to = *from,
-        // A call that copies so little would cost more than the copy.
-        None => to.iter_mut().zip(from).for_each(|(to, x)| *to = *x),
     }
 }
 
@@ -125,14 +119,9 @@ pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], a
             for (row, pixel) in square.iter_mut().zip(pixels).take(columns) {
                 *row = *lanes(&pixel[block * LANES..]);
             }
-            for (lane, plane) in planes.iter_mut().enumerate() {
-                let row = column(&square, lane);
-                let start = at.start + left;
-                let to = &mut plane[start..start + columns];
-                match to.first_chunk_mut() {
-                    Some(to) => *to = row,
-                    None => to.iter_mut().zip(&row).for_each(|(to, x)| *to = *x),
-                }
+            let start = at.start + left;
+            for (plane, row) in planes.iter_mut().zip(&turned(&square)) {
+                write(row, &mut plane[start..start + columns]);
             }
         }
     }
