@@ -337,6 +337,20 @@ fn totals_are_known_before_anything_runs() {
     let flops: u64 = order.iter().filter_map(|step| step["flops"].as_u64()).sum();
     assert_eq!(steps["flops"], flops);
     assert!(order.iter().any(|step| step["outputs"][0]["slot"].is_u64()));
+    let traced = done(&[
+        "trace",
+        "ife",
+        "--set",
+        "width=4",
+        "--size",
+        "32",
+        "--runs",
+        "1",
+        "--winograd",
+        "4x4",
+        "--json",
+    ]);
+    assert!(traced.contains("winograd=4x4"));
     assert!(done(&["init", "ife"]).contains("learning_rate = 0.03"));
     assert!(done(&["devices"]).contains("reference"));
     let bench = [

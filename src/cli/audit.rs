@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::ops::ROOMS;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Computes everything again in f64 with error bounds, and says where the device is off.
 ///
@@ -150,7 +151,7 @@ impl Audit {
             Some(count) => Sample::Random(count as usize, self.extent.seed),
             None => Sample::All,
         };
-        let graph = &self.compute.graph(&subject.graph);
+        let graph = &Arc::new(self.compute.graph(Graph::clone(&subject.graph)));
         let findings = audit(graph, executor.as_mut(), &lasting, &inputs, sample)?;
         let differing = match self.compute.checked_twin()? {
             None => None,

@@ -7,7 +7,6 @@ use crate::ops::{WinogradTile, with_winograd};
 use crate::train::Runner;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use std::sync::Arc;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Compute {
@@ -17,15 +16,14 @@ pub(super) struct Compute {
     /// Worker threads of the host; 0 is one for each core. Results do not depend on it
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
-    /// Tiles in which the cpu computes 3 × 3 convolutions, by Winograd's algorithm
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) winograd: Winograd,
+    /// Tiles in which the cpu computes 3 × 3 convolutions, by Winograd's algorithm; 2x2 if not said
+    #[arg(long, value_enum, value_name = "TILE")]
+    pub(super) winograd: Option<Winograd>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Winograd {
     /// 2.25 times fewer multiplications than by the definition
-    #[default]
     #[value(name = "2x2")]
     Two,
     /// 4 times fewer, and rounding errors two to three times as large
@@ -81,15 +79,18 @@ impl Compute {
     }
 
     /// The graph as it is computed here.
-    pub(super) fn graph(&self, graph: &Graph) -> Arc<Graph> {
-        Arc::new(with_winograd(graph, self.winograd()))
+    pub(super) fn graph(&self, graph: Graph) -> Graph {
+        match self.winograd() {
+            Some(tile) => with_winograd(&graph, tile),
+            None => graph,
+        }
     }
 
-    fn winograd(&self) -> WinogradTile {
-        match self.winograd {
+    fn winograd(&self) -> Option<WinogradTile> {
+        self.winograd.map(|winograd| match winograd {
             Winograd::Two => WinogradTile::Two,
             Winograd::Four => WinogradTile::Four,
-        }
+        })
     }
 }
 

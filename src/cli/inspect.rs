@@ -13,6 +13,7 @@ use crate::report::{Align, Table, count, scaled};
 use layers::{Layer, layers};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Lists the layers of a network, or what a weight file holds.
 ///
@@ -114,7 +115,7 @@ impl Inspect {
         let target = self.compute.executor()?.target();
         let plan = |pass| {
             let graph = configured.graph(pass, batch)?;
-            Plan::new(self.compute.graph(&graph), target)
+            Plan::new(Arc::new(self.compute.graph(graph)), target)
         };
         let inference = plan(Pass::Inference)?;
         let training = plan(Pass::TrainingStep)?;

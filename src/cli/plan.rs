@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::graph::ValueId;
 use crate::plan::{Place, Plan as MemoryPlan, Step};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Prints a graph's totals and memory plan.
 ///
@@ -88,7 +89,7 @@ impl Plan {
         let configured = configured.tuned(self.tuning, pass)?;
         let graph = configured.graph(pass, self.batch as usize)?;
         let target = self.compute.executor()?.target();
-        let plan = MemoryPlan::new(self.compute.graph(&graph), target)?;
+        let plan = MemoryPlan::new(Arc::new(self.compute.graph(graph)), target)?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;
             return Ok(Outcome::Done);

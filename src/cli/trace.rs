@@ -5,10 +5,12 @@ use super::network::Pass;
 use super::subject::{Extent, Subject};
 use super::{Outcome, show};
 use crate::error::Result;
+use crate::graph::Graph;
 use crate::ledger::Ledger;
 use crate::report;
 use crate::train::Files;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Runs a computation node by node and prints its ledger.
 ///
@@ -54,7 +56,7 @@ impl Trace {
         let subject = Subject::open(&self.target, &self.extent, pass, self.image.as_deref())?;
         let mut executor = self.compute.executor()?;
         let ledger = Ledger::measure(
-            &self.compute.graph(&subject.graph),
+            &Arc::new(self.compute.graph(Graph::clone(&subject.graph))),
             executor.as_mut(),
             &subject.lasting(),
             &subject.inputs(),

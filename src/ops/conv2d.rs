@@ -26,8 +26,8 @@ use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Graph, Launch, Limits, Op, Shader, Target,
-    Tensor, View, ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Graph, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::product::Matrix;
 use crate::real::{Real, Sum as _};
@@ -116,7 +116,19 @@ pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Ten
     x.recorder().apply_one(conv, &[x, weight])
 }
 
-/// The graph with all its convolutions and their gradients in tiles of this size.
+/// The graph with all its convolutions and their gradients in tiles of this size where the host computes them.
+///
+/// ```
+/// # use axenic::{array::Spec, graph::Graph, ops::{self, Conv2d, WinogradTile}};
+/// let graph = Graph::record(|r| {
+///     let (x, weight) = (r.input("x", Spec::real([1, 16, 16, 16]))?, r.input("weight", Spec::real([16, 16, 3, 3]))?);
+///     r.output("y", ops::conv2d(x, weight, Conv2d::default())?)
+/// })?;
+/// let graph = ops::with_winograd(&graph, WinogradTile::Four);
+/// let attributes = graph.nodes()[2].op().map(|op| op.attributes().to_string());
+/// assert!(attributes.is_some_and(|text| text.ends_with("winograd=4x4")));
+/// # axenic::Result::Ok(())
+/// ```
 pub fn with_winograd(graph: &Graph, tile: WinogradTile) -> Graph {
     let tiled = |conv| Conv2d {
         winograd: tile,

@@ -56,7 +56,7 @@ struct Ready {
 /// An executor and its plans.
 pub struct Runner {
     executor: Box<dyn Executor>,
-    winograd: WinogradTile,
+    winograd: Option<WinogradTile>,
     plans: HashMap<(&'static str, usize), Ready>,
 }
 
@@ -65,14 +65,14 @@ impl Runner {
     pub fn new(executor: Box<dyn Executor>) -> Self {
         Self {
             executor,
-            winograd: WinogradTile::default(),
+            winograd: None,
             plans: HashMap::new(),
         }
     }
 
-    /// The same, with convolutions in tiles of this size where the host computes them.
+    /// The same, with all convolutions in tiles of this size where the host computes them. `None` leaves them as recorded.
     #[must_use]
-    pub fn with_winograd(self, winograd: WinogradTile) -> Self {
+    pub fn with_winograd(self, winograd: Option<WinogradTile>) -> Self {
         Self { winograd, ..self }
     }
 
@@ -108,7 +108,10 @@ impl Runner {
         if let Some(ready) = self.plans.get(&(purpose, batch)) {
             return Ok(ready.plan.graph().clone());
         }
-        let graph = with_winograd(&record()?, self.winograd);
+        let mut graph = record()?;
+        if let Some(tile) = self.winograd {
+            graph = with_winograd(&graph, tile);
+        }
         let plan = Arc::new(Plan::new(Arc::new(graph), self.executor.target())?);
         let prepared = self.executor.prepare(plan.clone())?;
         let graph = plan.graph().clone();
