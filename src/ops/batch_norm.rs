@@ -271,9 +271,14 @@ impl Op for BatchNorm {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-            self.normalise(inputs, y, i * CHUNK..i * CHUNK + y.len());
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                self.normalise(inputs, y, i * CHUNK..i * CHUNK + y.len());
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
