@@ -31,8 +31,13 @@ impl LaneSum {
             let mut lanes = [0f32; LANES];
             let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
             for (a, b) in a.iter().zip(b) {
+                // In two loops: compilers then see vectors of terms, and do not look for pairs among single ones.
+                let mut terms = [0f32; LANES];
                 for lane in 0..LANES {
-                    lanes[lane] += f(a[lane], b[lane]);
+                    terms[lane] = f(a[lane], b[lane]);
+                }
+                for lane in 0..LANES {
+                    lanes[lane] += terms[lane];
                 }
             }
             for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
