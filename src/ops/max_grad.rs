@@ -260,7 +260,7 @@ fn first_largest(host: &HostReduction, x: &[f32]) -> Vec<usize> {
     let (mut tops, mut rows) = (vec![f32::NEG_INFINITY; host.row], vec![0u32; host.row]);
     for (row, x) in (0u32..).zip(x.chunks_exact(host.row)) {
         for ((top, first), &x) in tops.iter_mut().zip(&mut rows).zip(x) {
-            let exceeds = x.exceeds(*top);
+            let exceeds = (x > *top) | (x.is_nan() & !top.is_nan());
             *first = if exceeds { row } else { *first };
             *top = if exceeds { x } else { *top };
         }

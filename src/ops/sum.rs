@@ -7,7 +7,7 @@
 //! **Gradient.** ∂L/∂x = ∂L/∂y, repeated along the reduced axes.
 //!
 //! **Numerics.** On a device 256 invocations add strided elements, then a tree joins them: depth ⌈n/256⌉ + 9. The host
-//! accumulates in f64.
+//! accumulates in f64, long sums in up to 16 parts, each rounded once.
 //!
 //! **Cost.** One addition an element; bound by memory.
 //!

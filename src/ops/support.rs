@@ -32,7 +32,7 @@ pub(super) use elementwise::{
     CHUNK, binary_cpu, borders, broadcasting_cpu, elementwise_shapes, unary_cpu,
 };
 pub(super) use formulas::{
-    accurate_ln, exp_of_negative, exp_remainder, ln_ratio, max_of_run, sum_of_run,
+    accurate_ln, exp_of_negative, exp_remainder, larger, ln_ratio, max_of_run, sum_of_run,
 };
 pub(super) use lanes::{BLOCK, LANE_DEPTH, LaneSum, lane_sum};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};

@@ -57,8 +57,14 @@ pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
 #[inline(always)]
 pub(in crate::ops) fn max_of_run(run: &[f32]) -> f32 {
     let mut tops = [f32::NEG_INFINITY; ACCUMULATORS];
-    fold_run(&mut tops, run, |top, &x| Real::max(top, x));
-    join(tops, Real::max)
+    fold_run(&mut tops, run, |top, &x| larger(top, x));
+    join(tops, larger)
+}
+
+/// The larger of two, NaN if either is: [`Real::max`] without a branch.
+#[inline(always)]
+pub(in crate::ops) fn larger(a: f32, b: f32) -> f32 {
+    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Folds a run into accumulators side by side.

@@ -28,20 +28,20 @@ impl LaneSum {
     #[inline(always)]
     pub(in crate::ops) fn add(&mut self, a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) {
         for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+            // First all terms, then their sums: two loops that compilers turn into vectors, however the terms are made.
+            let mut terms = [0f32; BLOCK];
+            for (term, (&a, &b)) in terms.iter_mut().zip(a.iter().zip(b)) {
+                *term = f(a, b);
+            }
             let mut lanes = [0f32; LANES];
-            let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-            for (a, b) in a.iter().zip(b) {
-                // In two loops: compilers then see vectors of terms, and do not look for pairs among single ones.
-                let mut terms = [0f32; LANES];
-                for lane in 0..LANES {
-                    terms[lane] = f(a[lane], b[lane]);
-                }
-                for lane in 0..LANES {
-                    lanes[lane] += terms[lane];
+            let (chunks, rest) = terms[..a.len()].as_chunks::<LANES>();
+            for terms in chunks {
+                for (lane, &term) in lanes.iter_mut().zip(terms) {
+                    *lane += term;
                 }
             }
-            for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-                *lane += f(a, b);
+            for (lane, &term) in lanes.iter_mut().zip(rest) {
+                *lane += term;
             }
             for (total, &lane) in self.0.iter_mut().zip(&lanes) {
                 *total += f64::from(lane);

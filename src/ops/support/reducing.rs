@@ -1,7 +1,6 @@
 //! Reductions over axes on the host: every number is read once, in the order of memory.
 
-use super::{max_of_run, sum_of_run};
-use crate::real::Real;
+use super::{larger, max_of_run, sum_of_run};
 use crate::shape::{Offsets, Shape};
 use crate::workers::Workers;
 
@@ -75,7 +74,7 @@ impl Fold for Largest {
 
     #[inline(always)]
     fn join(a: f32, b: f32) -> f32 {
-        Real::max(a, b)
+        larger(a, b)
     }
 
     #[inline(always)]
