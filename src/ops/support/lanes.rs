@@ -34,14 +34,11 @@ impl LaneSum {
                 *term = f(a, b);
             }
             let mut lanes = [0f32; LANES];
-            let (chunks, rest) = terms[..a.len()].as_chunks::<LANES>();
-            for terms in chunks {
+            let rows = terms.as_chunks::<LANES>().0.iter();
+            for terms in rows.take(a.len().div_ceil(LANES)) {
                 for (lane, &term) in lanes.iter_mut().zip(terms) {
                     *lane += term;
                 }
-            }
-            for (lane, &term) in lanes.iter_mut().zip(rest) {
-                *lane += term;
             }
             for (total, &lane) in self.0.iter_mut().zip(&lanes) {
                 *total += f64::from(lane);
@@ -49,8 +46,8 @@ impl LaneSum {
         }
     }
 
-    /// The sum: the lanes joined by halves.
-    #[inline(always)]
+    /// The sum: the lanes joined by halves. Apart from the loops above, lest compilers group lanes by its pairs there.
+    #[inline(never)]
     pub(in crate::ops) fn total(&self) -> f64 {
         let mut lanes = self.0;
         let mut width = LANES / 2;
