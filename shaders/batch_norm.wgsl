@@ -1,9 +1,10 @@
-// y = (x − mean) · weight / √(variance + eps) + bias, channel by channel; of that the positive part, if so chosen.
+// y = (x − mean) · weight / √(variance + eps) + bias, channel by channel, plus a residual and of that the positive part, if so
+// chosen.
 // Room: src/ops/batch_norm.rs
 // Uses: store_f32, index
-// Bindings: 0 x, 1 mean, 2 variance, 3 weight, 4 bias, 5 y, 6 the geometry
+// Bindings: 0 x, 1 mean, 2 variance, 3 weight, 4 bias, 5 residual, 6 y, 7 the geometry
 // Grid: one invocation an element, workgroups of 256
-// Constants: RELU, 1 for the positive part
+// Constants: RELU, 1 for the positive part; RESIDUAL, 1 to add the residual
 // Barriers: none
 // Order of summation: none
 
@@ -19,10 +20,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> variance: array<Store>;
 @group(0) @binding(3) var<storage, read> weight: array<Store>;
 @group(0) @binding(4) var<storage, read> bias: array<Store>;
-@group(0) @binding(5) var<storage, read_write> y: array<Store>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> residual: array<Store>;
+@group(0) @binding(6) var<storage, read_write> y: array<Store>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 override RELU: u32 = 0u;
+override RESIDUAL: u32 = 0u;
 
 @compute @workgroup_size(256)
 fn main(
@@ -36,6 +39,9 @@ fn main(
     }
     let c = (i / params.plane) % params.channels;
     let scale = f32(weight[c]) * inverseSqrt(f32(variance[c]) + params.eps);
-    let normalised = (f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]);
-    y[i] = Store(select(normalised, max(normalised, 0.0), RELU != 0u));
+    var sum = (f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]);
+    if (RESIDUAL != 0u) {
+        sum += f32(residual[i]);
+    }
+    y[i] = Store(select(sum, max(sum, 0.0), RELU != 0u));
 }

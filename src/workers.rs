@@ -46,7 +46,8 @@ impl Workers {
         self.pool.install(work)
     }
 
-    /// Runs `work` on every item, each on whichever worker is free. Items may carry mutable pieces of an output.
+    /// Runs `work` on every item, each on whichever worker is free. Items may carry mutable pieces of an output. `work` is
+    /// [`vectorised`] if its closure is marked `#[inline(always)]`, here and in the methods below.
     pub fn each<T: Send>(&self, items: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {
         let items: Vec<Mutex<Option<T>>> = items.map(|item| Mutex::new(Some(item))).collect();
         self.share(items.len(), &|i| {
@@ -89,17 +90,21 @@ impl Workers {
             .chunks_exact_mut(length.max(1))
             .map(Mutex::new)
             .collect();
-        self.each(items, |item| {
-            let own = rayon::current_thread_index().unwrap_or(0);
-            match panels.get(own) {
-                // Uncontended: a panel belongs to one worker.
-                Some(panel) => work(
-                    item,
-                    &mut panel.lock().unwrap_or_else(PoisonError::into_inner),
-                ),
-                None => work(item, &mut []),
-            }
-        });
+        self.each(
+            items,
+            #[inline(always)]
+            |item| {
+                let own = rayon::current_thread_index().unwrap_or(0);
+                match panels.get(own) {
+                    // Uncontended: a panel belongs to one worker.
+                    Some(panel) => work(
+                        item,
+                        &mut panel.lock().unwrap_or_else(PoisonError::into_inner),
+                    ),
+                    None => work(item, &mut []),
+                }
+            },
+        );
     }
 
     /// Cuts `output` into chunks of `length` elements (the last may be shorter) and computes each on some worker.
@@ -111,6 +116,7 @@ impl Workers {
     ) {
         self.each(
             output.chunks_mut(length.max(1)).enumerate(),
+            #[inline(always)]
             |(i, chunk)| work(i, chunk),
         );
     }

@@ -34,7 +34,10 @@
 use super::{Features, Model, Preprocessing, Profile};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
-use crate::nn::{BatchNorm2d, Conv2d, Mode, batch_norm2d, batch_norm2d_relu, conv2d, linear};
+use crate::nn::{
+    BatchNorm2d, Conv2d, Mode, batch_norm2d, batch_norm2d_add_relu, batch_norm2d_relu, conv2d,
+    linear,
+};
 use crate::ops;
 use crate::shape::{KeepAxes, Shape};
 
@@ -197,9 +200,9 @@ impl ResNet {
         mode: &Mode<'g>,
     ) -> Result<Tensor<'g>> {
         let _block = mode.enter_block(scope);
-        let y = match self.block {
-            Block::Basic => self.basic(scope, x, width, stride, mode)?,
-            Block::Bottleneck => self.bottleneck(scope, x, width, stride, mode)?,
+        let (y, norm) = match self.block {
+            Block::Basic => (basic(scope, x, width, stride, mode)?, "bn2"),
+            Block::Bottleneck => (bottleneck(scope, x, width, stride, mode)?, "bn3"),
         };
         let shortcut = if x.shape() == y.shape() {
             x
@@ -210,53 +213,38 @@ impl ResNet {
             let x = conv2d(&downsample.name("0"), x, projection)?;
             batch_norm2d(&norm, x, mode.batch_norm(&norm))?
         };
-        Ok(scope.tap(ops::relu(ops::add(y, shortcut)?)?))
-    }
-
-    /// F of figure 5, left: 3×3/s, relu, 3×3.
-    fn basic<'g>(
-        &self,
-        scope: &Scope<'g>,
-        x: Tensor<'g>,
-        width: usize,
-        stride: usize,
-        mode: &Mode<'g>,
-    ) -> Result<Tensor<'g>> {
-        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
-        self.last_conv_norm(scope, 2, y, Conv2d::square(width, 3, 1), mode)
-    }
-
-    /// F of figure 5, right: 1×1, relu, 3×3/s, relu, 1×1 to four times the width.
-    fn bottleneck<'g>(
-        &self,
-        scope: &Scope<'g>,
-        x: Tensor<'g>,
-        width: usize,
-        stride: usize,
-        mode: &Mode<'g>,
-    ) -> Result<Tensor<'g>> {
-        let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
-        let y = conv_norm_relu(scope, 2, y, Conv2d::square(width, 3, stride), mode)?;
-        self.last_conv_norm(scope, 3, y, Conv2d::square(4 * width, 1, 1), mode)
-    }
-
-    /// `conv<n>` and `bn<n>` at the end of F.
-    fn last_conv_norm<'g>(
-        &self,
-        scope: &Scope<'g>,
-        n: usize,
-        x: Tensor<'g>,
-        conv: Conv2d,
-        mode: &Mode<'g>,
-    ) -> Result<Tensor<'g>> {
-        let y = conv2d(&scope.name(format!("conv{n}")), x, conv)?;
-        let norm = scope.name(format!("bn{n}"));
+        let norm = scope.name(norm);
         let settings = BatchNorm2d {
             weight_init: self.last_norm.weight(),
             ..mode.batch_norm(&norm)
         };
-        batch_norm2d(&norm, y, settings)
+        Ok(scope.tap(batch_norm2d_add_relu(&norm, y, shortcut, settings)?))
     }
+}
+
+/// F of figure 5, left, up to its last norm: 3×3/s, relu, 3×3.
+fn basic<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    width: usize,
+    stride: usize,
+    mode: &Mode<'g>,
+) -> Result<Tensor<'g>> {
+    let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 3, stride), mode)?;
+    conv2d(&scope.name("conv2"), y, Conv2d::square(width, 3, 1))
+}
+
+/// F of figure 5, right, up to its last norm: 1×1, relu, 3×3/s, relu, 1×1 to four times the width.
+fn bottleneck<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    width: usize,
+    stride: usize,
+    mode: &Mode<'g>,
+) -> Result<Tensor<'g>> {
+    let y = conv_norm_relu(scope, 1, x, Conv2d::square(width, 1, 1), mode)?;
+    let y = conv_norm_relu(scope, 2, y, Conv2d::square(width, 3, stride), mode)?;
+    conv2d(&scope.name("conv3"), y, Conv2d::square(4 * width, 1, 1))
 }
 
 /// `conv<n>`, `bn<n>` and relu.

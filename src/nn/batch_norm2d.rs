@@ -98,6 +98,36 @@ pub fn batch_norm2d_relu<'g>(
     norm.apply(ops::batch_norm_relu)
 }
 
+/// The positive part of what [`batch_norm2d`] gives plus `residual`, in one pass over memory: the end of a residual block.
+/// What the scope gives to taps is what is added to the residual.
+///
+/// ```
+/// # use axenic::{eval, nn, ops};
+/// let [y] = eval(|r| {
+///     let (x, residual) = (ops::fill(r, [2, 3, 4, 4], 5.0)?, ops::fill(r, [2, 3, 4, 4], 1.5)?);
+///     let settings = nn::BatchNorm2d::new(nn::BatchNormMode::Batch);
+///     Ok([nn::batch_norm2d_add_relu(&r.scope().name("bn2"), x, residual, settings)?])
+/// })?;
+/// assert!(y.to_f64().iter().all(|y| *y == 1.5));
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// x has fewer than two axes, or residual has another shape.
+#[track_caller]
+pub fn batch_norm2d_add_relu<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    residual: Tensor<'g>,
+    settings: BatchNorm2d,
+) -> Result<Tensor<'g>> {
+    let _layer = scope.enter_layer(Location::caller());
+    let norm = Norm::declare(scope, x, settings)?;
+    scope.tap(norm.apply(ops::batch_norm)?);
+    let (eps, statistics) = (norm.eps, norm.statistics);
+    ops::batch_norm_add_relu(x, norm.moments, norm.affine, residual, eps, statistics)
+}
+
 /// A batch norm with its parameters and statistics.
 struct Norm<'g> {
     x: Tensor<'g>,

@@ -19,7 +19,9 @@ mod multi_head_attention;
 mod patch_embedding;
 mod pattern;
 
-pub use batch_norm2d::{BatchNorm2d, BatchNormMode, batch_norm2d, batch_norm2d_relu};
+pub use batch_norm2d::{
+    BatchNorm2d, BatchNormMode, batch_norm2d, batch_norm2d_add_relu, batch_norm2d_relu,
+};
 pub use conv1d::{Bias, Conv1d, Padding, conv1d};
 pub use conv2d::{Conv2d, conv2d};
 pub use dropout::dropout;

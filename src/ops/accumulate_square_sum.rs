@@ -13,7 +13,7 @@
 //!
 //! **Reference.** `torch.nn.utils.clip_grad_norm_`.
 
-use super::support::{LANE_DEPTH, Slices, WORKGROUP, array, lane_sums, normal, shapes};
+use super::support::{LANE_DEPTH, Slices, WORKGROUP, array, lane_sum, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -119,10 +119,15 @@ impl Op for AccumulateSquareSum {
     ) {
         let x = inputs[1].real();
         let mut partial = vec![0.0; x.len().div_ceil(PIECE)];
-        workers.each_chunk(&mut partial, 1, |piece, sum| {
-            let x = &x[piece * PIECE..((piece + 1) * PIECE).min(x.len())];
-            [sum[0]] = lane_sums(x, x, |x, _| [x * x]);
-        });
+        workers.each_chunk(
+            &mut partial,
+            1,
+            #[inline(always)]
+            |piece, sum| {
+                let x = &x[piece * PIECE..((piece + 1) * PIECE).min(x.len())];
+                sum[0] = lane_sum(x, x, |x, _| x * x);
+            },
+        );
         let total = f64::from(inputs[0].real()[0]) + partial.iter().sum::<f64>();
         outputs[0].real()[0] = total as f32;
     }

@@ -33,7 +33,7 @@ use crate::graph::{
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
-use crate::workers::Workers;
+use crate::workers::{Workers, vectorised};
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -181,12 +181,21 @@ impl Block<'_> {
             let query = heads.start(self.sample * heads.queries + self.first, head);
             let key = heads.start(self.sample * heads.keys, head);
             heads.products(rows, [q, k], [query, key], scores);
-            for (i, row) in scores.chunks_exact_mut(heads.keys).enumerate() {
-                self.log_sums[i * heads.heads + head] = match heads.score_map {
-                    ScoreMap::Identity => softmax_row(row, mask, scale, |x| x),
-                    ScoreMap::Sigmoid => softmax_row(row, mask, scale, |x| logistic(x)[0]),
-                };
-            }
+            let log_sums = self.log_sums[head..].iter_mut().step_by(heads.heads);
+            let rows_of_scores = log_sums.zip(scores.chunks_exact_mut(heads.keys));
+            vectorised(
+                #[inline(always)]
+                || match heads.score_map {
+                    ScoreMap::Identity => softmax_rows(rows_of_scores, mask, scale, |x| x),
+                    ScoreMap::Sigmoid => softmax_rows(
+                        rows_of_scores,
+                        mask,
+                        scale,
+                        #[inline(always)]
+                        |x| logistic(x)[0],
+                    ),
+                },
+            );
             product(
                 [rows, heads.head_dim, heads.keys],
                 Matrix::rows(scores, heads.keys),
@@ -198,19 +207,31 @@ impl Block<'_> {
     }
 }
 
-/// Turns a row of products into weights that sum to 1; gives the logarithm of the softmax's denominator. Some key takes
-/// part.
-fn softmax_row(row: &mut [f32], mask: &[u32], scale: f32, map: impl Fn(f32) -> f32) -> f32 {
-    for (x, &seen) in row.iter_mut().zip(mask) {
-        let score = map(*x * scale);
-        *x = if seen == 0 { f32::NEG_INFINITY } else { score };
+/// Turns rows of products into weights that sum to 1, each beside the logarithm of its softmax's denominator. Some key
+/// takes part.
+#[inline(always)]
+fn softmax_rows<'a>(
+    rows: impl Iterator<Item = (&'a mut f32, &'a mut [f32])>,
+    mask: &[u32],
+    scale: f32,
+    map: impl Fn(f32) -> f32,
+) {
+    for (log_sum, row) in rows {
+        for (x, &seen) in row.iter_mut().zip(mask) {
+            let score = map(*x * scale);
+            *x = if seen == 0 { f32::NEG_INFINITY } else { score };
+        }
+        let top = max_of_run(row);
+        for x in row.iter_mut() {
+            *x = exp_of_negative(*x - top);
+        }
+        let total = sum_of_run(row);
+        let inverse = (1.0 / total) as f32;
+        for x in row.iter_mut() {
+            *x *= inverse;
+        }
+        *log_sum = top + total.ln() as f32;
     }
-    let top = max_of_run(row);
-    row.iter_mut().for_each(|x| *x = exp_of_negative(*x - top));
-    let total = sum_of_run(row);
-    let inverse = (1.0 / total) as f32;
-    row.iter_mut().for_each(|x| *x *= inverse);
-    top + total.ln() as f32
 }
 
 impl Op for Attention {

@@ -22,7 +22,7 @@
 //! **Reference.** T. Dao et al., "FlashAttention", 2022, appendix B.
 
 use super::support::attention::{Heads, cases, logistic, results};
-use super::support::{Rows, exp_of_negative, normal};
+use super::support::{Rows, exp_of_negative, lane_sum, normal};
 use super::{Attention, ScoreMap};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ use crate::graph::{
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
-use crate::workers::Workers;
+use crate::workers::{Workers, vectorised};
 use std::ops::Range;
 
 static ROWS: Shader = Shader {
@@ -290,20 +290,37 @@ impl Inputs<'_, f32> {
         let scale = heads.scale as f32;
         let both = weights.chunks_exact_mut(heads.keys);
         let both = both.zip(inner.chunks_exact_mut(heads.keys));
-        for (token, (weights, inner)) in (first..first + rows).zip(both) {
-            let log_sum_exp = self.log_sum_exp[token * heads.heads + head];
-            let of_row = [log_sum_exp, self.row(heads, token, head)];
-            match heads.score_map {
-                ScoreMap::Identity => {
-                    row_grads(weights, inner, mask, of_row, scale, |x| [x, 1.0]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (token, (weights, inner)) in (first..first + rows).zip(both) {
+                    let log_sum_exp = self.log_sum_exp[token * heads.heads + head];
+                    let of_row = [log_sum_exp, self.row_of_lanes(heads, token, head)];
+                    match heads.score_map {
+                        ScoreMap::Identity => {
+                            row_grads(weights, inner, mask, of_row, scale, |x| [x, 1.0]);
+                        }
+                        ScoreMap::Sigmoid => {
+                            row_grads(weights, inner, mask, of_row, scale, logistic);
+                        }
+                    }
                 }
-                ScoreMap::Sigmoid => row_grads(weights, inner, mask, of_row, scale, logistic),
-            }
-        }
+            },
+        );
+    }
+
+    /// row[t] of a head, as [`row`](Self::row).
+    #[inline(always)]
+    fn row_of_lanes(&self, heads: &Heads, token: usize, head: usize) -> f32 {
+        let at = heads.start(token, head);
+        let [grad, y] = [self.output_grad, self.y].map(|of| &of[at..][..heads.head_dim]);
+        let dot = lane_sum(grad, y, |grad, y| grad * y) as f32;
+        dot - self.log_sum_exp_grad[token * heads.heads + head]
     }
 }
 
 /// For one query, turns products q · k into p and products output_grad · v into g; `of_row` is log_sum_exp and row.
+#[inline(always)]
 fn row_grads(
     weights: &mut [f32],
     inner: &mut [f32],

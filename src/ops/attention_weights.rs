@@ -199,24 +199,29 @@ impl Op for AttentionWeights {
         }
         let scale = heads.scale as f32;
         // Whole heads, so that the queries and keys of each are read once.
-        workers.each_chunk(weights, heads.queries * heads.keys, |i, weights| {
-            let (sample, head) = (i / heads.heads, i % heads.heads);
-            let (query, key) = (sample * heads.queries, sample * heads.keys);
-            let places = [heads.start(query, head), heads.start(key, head)];
-            heads.products(heads.queries, [q, k], places, weights);
-            let mask = &mask[key..key + heads.keys];
-            for (token, row) in (query..).zip(weights.chunks_exact_mut(heads.keys)) {
-                let normaliser = log_sum_exp[token * heads.heads + head];
-                for (x, &seen) in row.iter_mut().zip(mask) {
-                    let score = match heads.score_map {
-                        ScoreMap::Identity => *x * scale,
-                        ScoreMap::Sigmoid => logistic(*x * scale)[0],
-                    };
-                    let weight = exp_of_negative(score - normaliser);
-                    *x = if seen == 0 { 0.0 } else { weight };
+        workers.each_chunk(
+            weights,
+            heads.queries * heads.keys,
+            #[inline(always)]
+            |i, weights| {
+                let (sample, head) = (i / heads.heads, i % heads.heads);
+                let (query, key) = (sample * heads.queries, sample * heads.keys);
+                let places = [heads.start(query, head), heads.start(key, head)];
+                heads.products(heads.queries, [q, k], places, weights);
+                let mask = &mask[key..key + heads.keys];
+                for (token, row) in (query..).zip(weights.chunks_exact_mut(heads.keys)) {
+                    let normaliser = log_sum_exp[token * heads.heads + head];
+                    for (x, &seen) in row.iter_mut().zip(mask) {
+                        let score = match heads.score_map {
+                            ScoreMap::Identity => *x * scale,
+                            ScoreMap::Sigmoid => logistic(*x * scale)[0],
+                        };
+                        let weight = exp_of_negative(score - normaliser);
+                        *x = if seen == 0 { 0.0 } else { weight };
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

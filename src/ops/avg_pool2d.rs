@@ -191,21 +191,27 @@ impl Op for AvgPool2d {
         let (rows, columns) = (windows.all(0), windows.all(1));
         let run = Windows::planes_per_task(height * width);
         let length = run * result[2] * result[3];
-        workers.each_chunk(outputs[0].real(), length, |task, y| {
-            let mut sums = vec![0.0; width];
-            for (i, y) in y.chunks_mut(result[3]).enumerate() {
-                let plane = &x[(task * run + i / result[2]) * height * width..][..height * width];
-                let (rows, divisor) = (&rows[i % result[2]], divisors[0][i % result[2]]);
-                sums.fill(0.0);
-                for row in plane[rows.start * width..rows.end * width].chunks(width) {
-                    sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+        workers.each_chunk(
+            outputs[0].real(),
+            length,
+            #[inline(always)]
+            |task, y| {
+                let mut sums = vec![0.0; width];
+                for (i, y) in y.chunks_mut(result[3]).enumerate() {
+                    let plane =
+                        &x[(task * run + i / result[2]) * height * width..][..height * width];
+                    let (rows, divisor) = (&rows[i % result[2]], divisors[0][i % result[2]]);
+                    sums.fill(0.0);
+                    for row in plane[rows.start * width..rows.end * width].chunks(width) {
+                        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+                    }
+                    let columns = columns.iter().zip(&divisors[1]);
+                    for (y, (columns, along)) in y.iter_mut().zip(columns) {
+                        *y = sums[columns.clone()].iter().sum::<f32>() / (divisor * along) as f32;
+                    }
                 }
-                let columns = columns.iter().zip(&divisors[1]);
-                for (y, (columns, along)) in y.iter_mut().zip(columns) {
-                    *y = sums[columns.clone()].iter().sum::<f32>() / (divisor * along) as f32;
-                }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

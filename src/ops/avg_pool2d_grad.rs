@@ -157,28 +157,35 @@ impl Op for AvgPool2dGrad {
         let (windows, divisors) = self.windows(inputs);
         let (rows, columns) = (windows.all(0), windows.all(1));
         let run = Windows::planes_per_task(height * width);
-        workers.each_chunk(outputs[0].real(), run * height * width, |task, x_grad| {
-            let mut spread = vec![0.0; width];
-            x_grad.fill(0.0);
-            for (plane, x_grad) in x_grad.chunks_mut(height * width).enumerate() {
-                for (row, rows) in rows.iter().enumerate() {
-                    let start = ((task * run + plane) * result[2] + row) * result[3];
-                    spread.fill(0.0);
-                    let grads = output_grad[start..start + result[3]].iter();
-                    for (grad, (columns, along)) in grads.zip(columns.iter().zip(&divisors[1])) {
-                        let share = grad / (divisors[0][row] * along) as f32;
-                        let seen = spread[columns.clone()].iter_mut();
-                        seen.for_each(|sum| *sum += share);
-                    }
-                    for x_grad in x_grad[rows.start * width..rows.end * width].chunks_mut(width) {
-                        x_grad
-                            .iter_mut()
-                            .zip(&spread)
-                            .for_each(|(sum, share)| *sum += share);
+        workers.each_chunk(
+            outputs[0].real(),
+            run * height * width,
+            #[inline(always)]
+            |task, x_grad| {
+                let mut spread = vec![0.0; width];
+                x_grad.fill(0.0);
+                for (plane, x_grad) in x_grad.chunks_mut(height * width).enumerate() {
+                    for (row, rows) in rows.iter().enumerate() {
+                        let start = ((task * run + plane) * result[2] + row) * result[3];
+                        spread.fill(0.0);
+                        let grads = output_grad[start..start + result[3]].iter();
+                        for (grad, (columns, along)) in grads.zip(columns.iter().zip(&divisors[1]))
+                        {
+                            let share = grad / (divisors[0][row] * along) as f32;
+                            let seen = spread[columns.clone()].iter_mut();
+                            seen.for_each(|sum| *sum += share);
+                        }
+                        for x_grad in x_grad[rows.start * width..rows.end * width].chunks_mut(width)
+                        {
+                            x_grad
+                                .iter_mut()
+                                .zip(&spread)
+                                .for_each(|(sum, share)| *sum += share);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -1,23 +1,26 @@
 //! Normalisation of every channel by a mean and a variance, with weight and bias.
 //!
-//! **Definition.** y = (x − mean[c]) · weight[c] / √(variance[c] + eps) + bias[c]; with `activation=relu` the positive part of
-//! that.
+//! **Definition.** y = (x − mean[c]) · weight[c] / √(variance[c] + eps) + bias[c], plus residual if there is such an input;
+//! with `activation=relu` the positive part of that.
 //!
-//! **Shape.** x [N, C, …]; mean, variance, weight, bias [C]; y as x.
+//! **Shape.** x [N, C, …]; mean, variance, weight, bias [C]; residual and y as x.
 //!
 //! **Gradient.** weight and bias: `batch_norm_affine_grad`. x: `batch_norm_input_grad`. What mean and variance are to the
 //! gradient is the attribute `statistics`: with `running` they are constants, with `batch` they are x's own
 //! (`batch_statistics`), and x's gradient includes the path through them. In both cases none is sent to mean and variance
-//! themselves, so that it is counted once. The rectifier's part is `relu_grad` of y, as if it were a node of its own.
+//! themselves, so that it is counted once. The rectifier's part is `relu_grad` of y, as if it were a node of its own; what it
+//! lets through is also residual's gradient.
 //!
-//! **Numerics.** Five roundings; x − mean comes first, so that a mean far from 0 costs no digits. The rectifier is exact.
+//! **Numerics.** Five roundings, a sixth with a residual; x − mean comes first, so that a mean far from 0 costs no digits.
+//! The rectifier is exact.
 //!
-//! **Cost.** Three operations an element; bound by memory.
+//! **Cost.** Three operations an element, four with a residual; bound by memory.
 //!
 //! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
-//! covariate shift", ICML 2015; `torch.nn.functional.batch_norm`.
+//! covariate shift", ICML 2015; `torch.nn.functional.batch_norm`. With residual and rectifier it is the end of a residual
+//! block: K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016, figure 2.
 
-use super::support::{CHUNK, Channels, WORKGROUP, array, normal, shapes, uniform};
+use super::support::{CHUNK, Channels, WORKGROUP, array, expect_same, normal, shapes, uniform};
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::graph::{
@@ -161,6 +164,42 @@ pub fn batch_norm_relu<'g>(
         .apply_one(op, &[x, mean, variance, weight, bias])
 }
 
+/// The positive part of what [`batch_norm`] gives plus `residual`, in one pass over memory: the end of a residual block.
+/// `moments` are mean and variance, `affine` weight and bias.
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| {
+///     let (x, residual) = (r.constant([[1.0], [3.0]]), r.constant([[4.0], [-9.0]]));
+///     let (mean, variance) = ops::batch_statistics(x)?;
+///     let affine = [r.constant([2.0]), r.constant([0.5])];
+///     Ok([ops::batch_norm_add_relu(x, [mean, variance], affine, residual, 0.0, ops::Statistics::Batch)?])
+/// })?;
+/// assert_eq!(y, [[2.5], [0.0]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// As [`batch_norm`], or residual differs from x in shape.
+#[track_caller]
+pub fn batch_norm_add_relu<'g>(
+    x: Tensor<'g>,
+    moments: [Tensor<'g>; 2],
+    affine: [Tensor<'g>; 2],
+    residual: Tensor<'g>,
+    eps: f64,
+    statistics: Statistics,
+) -> Result<Tensor<'g>> {
+    let op = BatchNorm {
+        eps,
+        statistics,
+        activation: NormActivation::Relu,
+    };
+    let ([mean, variance], [weight, bias]) = (moments, affine);
+    x.recorder()
+        .apply_one(op, &[x, mean, variance, weight, bias, residual])
+}
+
 impl BatchNorm {
     /// Computes the elements of `range`, which are `y`.
     #[inline(always)]
@@ -172,13 +211,22 @@ impl BatchNorm {
             let (mean, bias) = (mean[c], bias[c]);
             let scale = weight[c] * (R::ONE / (variance[c] + eps).sqrt());
             let y = &mut y[run.start - start..run.end - start];
-            let pairs = y.iter_mut().zip(&x[run]);
-            match self.activation {
-                NormActivation::Identity => {
+            let pairs = y.iter_mut().zip(&x[run.clone()]);
+            let residual = inputs.get(5).map(|residual| &residual.real()[run]);
+            match (self.activation, residual) {
+                (NormActivation::Identity, None) => {
                     pairs.for_each(|(y, &x)| *y = (x - mean) * scale + bias);
                 }
-                NormActivation::Relu => {
+                (NormActivation::Relu, None) => {
                     pairs.for_each(|(y, &x)| *y = ((x - mean) * scale + bias).max(R::ZERO));
+                }
+                (NormActivation::Identity, Some(residual)) => pairs
+                    .zip(residual)
+                    .for_each(|((y, &x), &other)| *y = (x - mean) * scale + bias + other),
+                (NormActivation::Relu, Some(residual)) => {
+                    pairs.zip(residual).for_each(|((y, &x), &other)| {
+                        *y = ((x - mean) * scale + bias + other).max(R::ZERO);
+                    });
                 }
             }
         }
@@ -187,7 +235,8 @@ impl BatchNorm {
 
 impl Op for BatchNorm {
     const NAME: &'static str = "batch_norm";
-    const INPUTS: &'static [&'static str] = &["x", "mean", "variance", "weight", "bias"];
+    const INPUTS: &'static [&'static str] =
+        &["x", "mean", "variance", "weight", "bias", "residual…"];
 
     fn attributes(&self) -> Attributes {
         Attributes::none()
@@ -213,7 +262,8 @@ impl Op for BatchNorm {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [x, mean, variance, weight, bias] = expect_reals(Self::NAME, inputs)?;
+        let (own, residual) = inputs.split_at(inputs.len().min(5));
+        let [x, mean, variance, weight, bias] = expect_reals(Self::NAME, own)?;
         let vectors = [
             ("mean", mean),
             ("variance", variance),
@@ -221,6 +271,10 @@ impl Op for BatchNorm {
             ("bias", bias),
         ];
         Channels::of(Self::NAME, x)?.expect(Self::NAME, &vectors)?;
+        if !residual.is_empty() {
+            let [residual] = expect_reals(Self::NAME, residual)?;
+            expect_same(Self::NAME, [x, residual], ["x", "residual"])?;
+        }
         Ok(vec![Spec::real(x)])
     }
 
@@ -237,7 +291,7 @@ impl Op for BatchNorm {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let Some(grad) = output_grads[0] else {
-            return Ok(vec![None; 5]);
+            return Ok(vec![None; call.inputs.len()]);
         };
         let grad = match self.activation {
             NormActivation::Identity => grad,
@@ -251,13 +305,11 @@ impl Op for BatchNorm {
             Statistics::Running => None,
         };
         let x_grad = super::batch_norm_input_grad(grad, variance, weight, batch, self.eps)?;
-        Ok(vec![
-            Some(x_grad),
-            None,
-            None,
-            Some(weight_grad),
-            Some(bias_grad),
-        ])
+        let affine = [Some(weight_grad), Some(bias_grad)];
+        let mut grads = vec![Some(x_grad), None, None];
+        grads.extend(affine);
+        grads.extend(call.inputs[5..].iter().map(|_| Some(grad)));
+        Ok(grads)
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
@@ -271,27 +323,40 @@ impl Op for BatchNorm {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-            self.normalise(inputs, y, i * CHUNK..i * CHUNK + y.len());
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                self.normalise(inputs, y, i * CHUNK..i * CHUNK + y.len());
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let channels = Channels::new(inputs[0].shape);
         let n = inputs[0].shape.elements();
-        let mut bindings: Vec<_> = (0..5).map(Binding::Input).collect();
+        // Without a residual its binding is not read, but something must be bound.
+        let residual = if inputs.len() > 5 { 5 } else { 0 };
+        let mut bindings: Vec<_> = (0..5).chain([residual]).map(Binding::Input).collect();
         bindings.push(Binding::Output(0));
         let rectifies = self.activation == NormActivation::Relu;
         let launch = Launch::new(&SHADER, bindings)
             .words(&[n, channels.channels, channels.plane])
             .float(self.eps)
             .constant("RELU", f64::from(u8::from(rectifies)))
+            .constant("RESIDUAL", f64::from(u8::from(residual > 0)))
             .elements(n, WORKGROUP);
         Ok(vec![launch])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
-        Cost::new(3 * inputs[0].shape.elements(), inputs, &inputs[..1])
+        let operations = if inputs.len() > 5 { 4 } else { 3 };
+        Cost::new(
+            operations * inputs[0].shape.elements(),
+            inputs,
+            &inputs[..1],
+        )
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -329,6 +394,10 @@ impl Op for BatchNorm {
             case.op.activation = NormActivation::Relu;
             case
         };
+        let with_residual = |mut case: Case<Self>| {
+            case.inputs.push(normal(case.inputs[0].shape(), 10));
+            case
+        };
         let mut small = running(("variances no larger than eps", [2, 3, 5].into()));
         small.inputs[2] = uniform([3], 0.0, 2e-5, 9);
         let mut cases: Vec<_> = shapes::channels().map(running).collect();
@@ -343,6 +412,17 @@ impl Op for BatchNorm {
             rectified(running(("nothing, rectified", [0, 3, 2].into()))),
             rectified(running(("pieces, rectified", [3, 2, 90, 91].into()))),
             rectified(batch("the batch's, rectified", [4, 3, 5, 7].into())),
+            with_residual(running(("images and a residual", [2, 3, 5, 7].into()))),
+            with_residual(running(("nothing and a residual", [0, 3, 2].into()))),
+            with_residual(batch("the batch's and a residual", [4, 3, 5, 7].into())),
+            rectified(with_residual(running((
+                "pieces and a residual, rectified",
+                [3, 2, 90, 91].into(),
+            )))),
+            rectified(with_residual(batch(
+                "the batch's and a residual, rectified",
+                [4, 3, 5, 7].into(),
+            ))),
         ]);
         cases
     }

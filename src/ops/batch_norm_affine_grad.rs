@@ -14,7 +14,7 @@
 //!
 //! **Reference.** `torch.ops.aten.native_batch_norm_backward`.
 
-use super::support::{Channels, expect_same, lane_sums, normal, shapes, uniform};
+use super::support::{BLOCK, Channels, LaneSum, expect_same, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -143,20 +143,27 @@ impl Op for BatchNormAffineGrad {
             .real()
             .chunks_mut(run)
             .zip(bias_grads.real().chunks_mut(run));
-        workers.each(tasks.enumerate(), |(task, (weight_grads, bias_grads))| {
-            let results = weight_grads.iter_mut().zip(bias_grads);
-            for (c, (weight_grad, bias_grad)) in (task * run..).zip(results) {
-                let centre = mean[c];
-                let mut totals = [0.0; 2];
-                for plane in channels.planes(c) {
-                    let (grad, x) = (&output_grad[plane.clone()], &x[plane]);
-                    let sums = lane_sums(grad, x, |grad, x| [grad * (x - centre), grad]);
-                    totals = [totals[0] + sums[0], totals[1] + sums[1]];
+        workers.each(
+            tasks.enumerate(),
+            #[inline(always)]
+            |(task, (weight_grads, bias_grads))| {
+                let results = weight_grads.iter_mut().zip(bias_grads);
+                for (c, (weight_grad, bias_grad)) in (task * run..).zip(results) {
+                    let centre = mean[c];
+                    let (mut products, mut sum) = (LaneSum::default(), LaneSum::default());
+                    for plane in channels.planes(c) {
+                        let (grads, x) = (output_grad[plane.clone()].chunks(BLOCK), &x[plane]);
+                        for (grads, x) in grads.zip(x.chunks(BLOCK)) {
+                            products.add(grads, x, |grad, x| grad * (x - centre));
+                            sum.add(grads, grads, |grad, _| grad);
+                        }
+                    }
+                    let deviation = (f64::from(variance[c]) + self.eps).sqrt();
+                    *weight_grad = (products.total() / deviation) as f32;
+                    *bias_grad = sum.total() as f32;
                 }
-                let deviation = (f64::from(variance[c]) + self.eps).sqrt();
-                (*weight_grad, *bias_grad) = ((totals[0] / deviation) as f32, totals[1] as f32);
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

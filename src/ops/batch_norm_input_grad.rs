@@ -176,9 +176,14 @@ impl Op for BatchNormInputGrad {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        workers.each_chunk(outputs[0].real(), CHUNK, |i, x_grad| {
-            self.gradient(inputs, x_grad, i * CHUNK..i * CHUNK + x_grad.len());
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            CHUNK,
+            #[inline(always)]
+            |i, x_grad| {
+                self.gradient(inputs, x_grad, i * CHUNK..i * CHUNK + x_grad.len());
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

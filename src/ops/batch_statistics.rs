@@ -18,7 +18,7 @@
 //! **Reference.** `torch.batch_norm_stats`; T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the
 //! sample variance", *The American Statistician* 37 (1983).
 
-use super::support::{Channels, lane_sums, normal, shapes, uniform};
+use super::support::{Channels, lane_sum, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -148,12 +148,16 @@ impl Op for BatchStatistics {
             .real()
             .chunks_mut(run)
             .zip(variances.real().chunks_mut(run));
-        workers.each(tasks.enumerate(), |(task, (means, variances))| {
-            for (i, (mean, variance)) in means.iter_mut().zip(variances).enumerate() {
-                let moments = moments(x, &channels, task * run + i);
-                (*mean, *variance) = (moments.0 as f32, moments.1 as f32);
-            }
-        });
+        workers.each(
+            tasks.enumerate(),
+            #[inline(always)]
+            |(task, (means, variances))| {
+                for (i, (mean, variance)) in means.iter_mut().zip(variances).enumerate() {
+                    let moments = moments(x, &channels, task * run + i);
+                    (*mean, *variance) = (moments.0 as f32, moments.1 as f32);
+                }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -198,11 +202,11 @@ fn moments(x: &[f32], channels: &Channels, channel: usize) -> (f64, f64) {
     for plane in channels.planes(channel) {
         let plane = &x[plane];
         let length = plane.len() as f64;
-        let [sum] = lane_sums(plane, plane, |x, _| [x]);
+        let sum = lane_sum(plane, plane, |x, _| x);
         let own_mean = sum / length;
         // Deviations are taken from the mean as f32 holds it; what that shifts is subtracted again.
         let centre = own_mean as f32;
-        let [own_squares] = lane_sums(plane, plane, |x, _| [(x - centre) * (x - centre)]);
+        let own_squares = lane_sum(plane, plane, |x, _| (x - centre) * (x - centre));
         let rounding = own_mean - f64::from(centre);
         let distance = own_mean - mean;
         squares += own_squares - length * rounding * rounding

@@ -96,22 +96,21 @@ impl Op for Broadcast {
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let x = inputs[0].real();
         let strides = inputs[0].shape.broadcast_strides(&self.shape);
-        let y = outputs[0].real();
         // Along the innermost axis x either walks or stands still.
-        let width = self.shape.last().copied().unwrap_or(1);
+        let width = self.shape.last().copied().unwrap_or(1).max(1);
         let walks = strides.last() == Some(&1);
-        let mut done = 0;
-        while done < y.len() {
-            let start = range.start + done;
-            let run = (width - start % width).min(y.len() - done);
-            let [i] = Offsets::new(self.shape, [strides], start).advance();
-            let row = &mut y[done..done + run];
+        let rows = self.shape.innermost_as_one();
+        let mut walk = Offsets::new(rows, [strides], range.start / width);
+        let (mut column, mut rest) = (range.start % width, outputs[0].real());
+        while !rest.is_empty() {
+            let (row, below) = rest.split_at_mut(rest.len().min(width - column));
+            let [i] = walk.advance();
             if walks {
-                row.copy_from_slice(&x[i..i + run]);
+                row.copy_from_slice(&x[i + column..][..row.len()]);
             } else {
                 row.fill(x[i]);
             }
-            done += run;
+            (column, rest) = (0, below);
         }
     }
 

@@ -13,7 +13,9 @@
 //!
 //! **Reference.** `torch.div`.
 
-use super::support::{eval_binary, launch_binary, negate, normal, shapes, unbroadcast, uniform};
+use super::support::{
+    broadcasting_cpu, eval_binary, launch_binary, negate, normal, shapes, unbroadcast, uniform,
+};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -21,6 +23,7 @@ use crate::graph::{
     library,
 };
 use crate::real::Real;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -84,6 +87,16 @@ impl Op for Div {
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         eval_binary(inputs, outputs, range, |a, b| a / b);
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        broadcasting_cpu(inputs, outputs, workers, |a, b| a / b);
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

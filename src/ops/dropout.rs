@@ -244,21 +244,31 @@ impl Op for Dropout {
         let (run, key) = (self.run(inputs[0].shape), key_of(&inputs[1]));
         let (x, scale) = (inputs[0].real(), self.scale() as f32);
         if run == 1 {
-            return workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-                self.drop_elements(key, i * CHUNK, &x[i * CHUNK..], y);
-            });
+            return workers.each_chunk(
+                outputs[0].real(),
+                CHUNK,
+                #[inline(always)]
+                |i, y| {
+                    self.drop_elements(key, i * CHUNK, &x[i * CHUNK..], y);
+                },
+            );
         }
         let runs = (CHUNK / run).max(1);
-        workers.each_chunk(outputs[0].real(), runs * run, |i, y| {
-            let x = x[i * runs * run..].chunks(run);
-            for (draw, (y, x)) in (i * runs..).zip(y.chunks_mut(run).zip(x)) {
-                if self.draw(key, draw) {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale);
-                } else {
-                    y.fill(0.0);
+        workers.each_chunk(
+            outputs[0].real(),
+            runs * run,
+            #[inline(always)]
+            |i, y| {
+                let x = x[i * runs * run..].chunks(run);
+                for (draw, (y, x)) in (i * runs..).zip(y.chunks_mut(run).zip(x)) {
+                    if self.draw(key, draw) {
+                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale);
+                    } else {
+                        y.fill(0.0);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

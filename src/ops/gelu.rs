@@ -95,7 +95,13 @@ impl Op for Gelu {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        unary_cpu(inputs, outputs, workers, |x| x * vectorised::normal_cdf(x));
+        unary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x| x * vectorised::normal_cdf(x),
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

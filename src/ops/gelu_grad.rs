@@ -97,10 +97,16 @@ impl Op for GeluGrad {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        binary_cpu(inputs, outputs, workers, |x, grad| {
-            let density = INVERSE_ROOT as f32 * vectorised::gauss(x);
-            grad * (vectorised::normal_cdf(x) + x * density)
-        });
+        binary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x, grad| {
+                let density = INVERSE_ROOT as f32 * vectorised::gauss(x);
+                grad * (vectorised::normal_cdf(x) + x * density)
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -18,9 +18,7 @@
 //!
 //! **Reference.** J. Ba, J. Kiros and G. Hinton, "Layer normalization", 2016; `torch.native_layer_norm`.
 
-use super::support::{
-    LANE_DEPTH, Rows, array, expect_same, lane_sums, normal, sum_of_run, uniform,
-};
+use super::support::{LANE_DEPTH, Rows, array, expect_same, lane_sum, normal, sum_of_run, uniform};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -178,6 +176,7 @@ impl Op for LayerNorm {
         let tasks = y.real().chunks_mut(run * rows.length).zip(statistics);
         workers.each(
             tasks.enumerate(),
+            #[inline(always)]
             |(task, (y, (means, inverse_deviations)))| {
                 let x = x[task * run * rows.length..].chunks(rows.length);
                 let statistics = means.iter_mut().zip(inverse_deviations);
@@ -261,12 +260,13 @@ impl Op for LayerNorm {
 }
 
 /// Mean and inverse deviation of a row.
+#[inline(always)]
 fn statistics_of(x: &[f32], eps: f64) -> (f32, f32) {
     let count = x.len() as f64;
     let mean = sum_of_run(x) / count;
     // Deviations are taken from the mean as f32 holds it; what that shifts is subtracted again.
     let centre = mean as f32;
-    let [squares] = lane_sums(x, x, |x, _| [(x - centre) * (x - centre)]);
+    let squares = lane_sum(x, x, |x, _| (x - centre) * (x - centre));
     let rounding = mean - f64::from(centre);
     let variance = (squares / count - rounding * rounding).max(0.0);
     (centre, (1.0 / (variance + eps).sqrt()) as f32)

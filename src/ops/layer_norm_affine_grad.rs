@@ -149,26 +149,30 @@ impl Op for LayerNormAffineGrad {
             .real()
             .chunks_mut(PLACES)
             .zip(bias_grads.real().chunks_mut(PLACES));
-        workers.each(tasks.enumerate(), |(task, (weight_grads, bias_grads))| {
-            let mut totals = [[0f64; PLACES]; 2];
-            for row in 0..rows.count {
-                let start = row * rows.length + task * PLACES;
-                let at = start..start + weight_grads.len();
-                let (centre, scale) = (mean[row], inverse_deviation[row]);
-                let [products, sums] = &mut totals;
-                let totals = products.iter_mut().zip(sums);
-                for ((product, sum), (&x, &grad)) in
-                    totals.zip(x[at.clone()].iter().zip(&output_grad[at]))
-                {
-                    *product += f64::from(grad * ((x - centre) * scale));
-                    *sum += f64::from(grad);
+        workers.each(
+            tasks.enumerate(),
+            #[inline(always)]
+            |(task, (weight_grads, bias_grads))| {
+                let mut totals = [[0f64; PLACES]; 2];
+                for row in 0..rows.count {
+                    let start = row * rows.length + task * PLACES;
+                    let at = start..start + weight_grads.len();
+                    let (centre, scale) = (mean[row], inverse_deviation[row]);
+                    let [products, sums] = &mut totals;
+                    let totals = products.iter_mut().zip(sums);
+                    for ((product, sum), (&x, &grad)) in
+                        totals.zip(x[at.clone()].iter().zip(&output_grad[at]))
+                    {
+                        *product += f64::from(grad * ((x - centre) * scale));
+                        *sum += f64::from(grad);
+                    }
                 }
-            }
-            let results = weight_grads.iter_mut().zip(bias_grads);
-            for (i, (weight_grad, bias_grad)) in results.enumerate() {
-                (*weight_grad, *bias_grad) = (totals[0][i] as f32, totals[1][i] as f32);
-            }
-        });
+                let results = weight_grads.iter_mut().zip(bias_grads);
+                for (i, (weight_grad, bias_grad)) in results.enumerate() {
+                    (*weight_grad, *bias_grad) = (totals[0][i] as f32, totals[1][i] as f32);
+                }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

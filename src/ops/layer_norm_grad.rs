@@ -16,7 +16,7 @@
 //!
 //! **Reference.** `torch.ops.aten.native_layer_norm_backward`.
 
-use super::support::{LANE_DEPTH, Rows, expect_same, lane_sums, normal, uniform};
+use super::support::{BLOCK, LANE_DEPTH, LaneSum, Rows, expect_same, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -143,23 +143,32 @@ impl Op for LayerNormGrad {
             [0, 1, 2, 3, 4].map(|i| inputs[i].real());
         let count = rows.length as f64;
         let run = rows.per_task();
-        workers.each_chunk(outputs[0].real(), run * rows.length, |task, x_grads| {
-            for (row, x_grad) in (task * run..).zip(x_grads.chunks_mut(rows.length)) {
-                let at = row * rows.length..(row + 1) * rows.length;
-                let (x, output_grad) = (&x[at.clone()], &output_grad[at]);
-                let (centre, scale) = (mean[row], inverse_deviation[row]);
-                let places = output_grad.iter().zip(weight);
-                x_grad
-                    .iter_mut()
-                    .zip(places)
-                    .for_each(|(x_grad, (&grad, &weight))| *x_grad = grad * weight);
-                let sums = lane_sums(x_grad, x, |grad, x| [grad, grad * ((x - centre) * scale)]);
-                let [offset, slope] = sums.map(|sum| (sum / count) as f32);
-                for (x_grad, &x) in x_grad.iter_mut().zip(x) {
-                    *x_grad = scale * (*x_grad - offset - (x - centre) * scale * slope);
+        workers.each_chunk(
+            outputs[0].real(),
+            run * rows.length,
+            #[inline(always)]
+            |task, x_grads| {
+                for (row, x_grad) in (task * run..).zip(x_grads.chunks_mut(rows.length)) {
+                    let at = row * rows.length..(row + 1) * rows.length;
+                    let (x, output_grad) = (&x[at.clone()], &output_grad[at]);
+                    let (centre, scale) = (mean[row], inverse_deviation[row]);
+                    let places = output_grad.iter().zip(weight);
+                    x_grad
+                        .iter_mut()
+                        .zip(places)
+                        .for_each(|(x_grad, (&grad, &weight))| *x_grad = grad * weight);
+                    let (mut products, mut sum) = (LaneSum::default(), LaneSum::default());
+                    for (grads, x) in x_grad.chunks(BLOCK).zip(x.chunks(BLOCK)) {
+                        products.add(grads, x, |grad, x| grad * ((x - centre) * scale));
+                        sum.add(grads, grads, |grad, _| grad);
+                    }
+                    let [offset, slope] = [sum, products].map(|sum| (sum.total() / count) as f32);
+                    for (x_grad, &x) in x_grad.iter_mut().zip(x) {
+                        *x_grad = scale * (*x_grad - offset - (x - centre) * scale * slope);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

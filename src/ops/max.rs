@@ -13,12 +13,12 @@
 //!
 //! **Reference.** `torch.amax` (which shares the gradient among ties).
 
-use super::support::{Reduction, launch_reduction, max_of_runs, normal, uniform};
+use super::support::{HostReduction, Largest, Reduction, launch_reduction, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    eval_in_parallel, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::KeepAxes;
@@ -124,30 +124,25 @@ impl Op for Max {
         &self,
         inputs: &[View<f32>],
         outputs: &mut [ViewMut<f32>],
-        _scratch: &mut [&mut [f32]],
+        scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        let reduction = Reduction::new(inputs[0].shape, &self.axes);
-        if !reduction.has_contiguous_runs() {
-            return eval_in_parallel(self, inputs, outputs, workers);
-        }
-        let x = inputs[0].real();
-        let per_chunk = reduction.results_per_chunk();
-        workers.each_chunk(outputs[0].real(), per_chunk, |chunk, y| {
-            for (i, y) in y.iter_mut().enumerate() {
-                *y = max_of_runs(|take| {
-                    reduction.runs(chunk * per_chunk + i, |offset, _, length| {
-                        take(&x[offset..offset + length]);
-                    });
-                });
-            }
-        });
+        let host = HostReduction::new(inputs[0].shape, &self.axes);
+        let (x, y) = (inputs[0].real(), outputs[0].real());
+        host.run(x, y, scratch, workers, Largest);
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
         Ok(vec![launch_reduction(&reduction, launch)])
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        match target {
+            Target::Cpu { .. } => HostReduction::new(inputs[0].shape, &self.axes).scratch(),
+            Target::Gpu(_) | Target::Reference => Vec::new(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

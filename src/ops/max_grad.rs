@@ -13,15 +13,17 @@
 //!
 //! **Reference.** `torch.max` over one axis, backward.
 
-use super::support::{Reduction, array, expect_same, launch_reduction, max_of_runs, normal, outer};
+use super::support::{
+    HostReduction, Reduction, array, expect_same, launch_reduction, max_of_run, normal, outer,
+};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    eval_in_parallel, expect_reals, library,
+    expect_reals, library,
 };
 use crate::real::Real;
-use crate::shape::{KeepAxes, Shape};
+use crate::shape::{KeepAxes, Offsets, Shape};
 use crate::workers::Workers;
 use std::ops::Range;
 
@@ -138,37 +140,25 @@ impl Op for MaxGrad {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        let shape = inputs[0].shape;
-        let reduction = self.within_piece(shape);
-        if !reduction.has_contiguous_runs() {
-            return eval_in_parallel(self, inputs, outputs, workers);
-        }
+        let host = HostReduction::new(inputs[0].shape, &self.axes);
         let (x, output_grad) = (inputs[0].real(), inputs[1].real());
-        let block = shape.elements() / self.kept_outer(shape).max(1);
-        let per_piece = reduction.kept.elements();
-        workers.each_chunk(outputs[0].real(), block, |piece, x_grad| {
-            let x = &x[piece * block..];
-            x_grad.fill(0.0);
-            for result in 0..per_piece {
-                let runs = |visit: &mut dyn FnMut(usize, &[f32])| {
-                    reduction.runs(result, |offset, _, length| {
-                        visit(offset, &x[offset..offset + length]);
-                    });
-                };
-                let top = max_of_runs(|take| runs(&mut |_, run| take(run)));
-                let is_top = |&x: &f32| x == top || (x.is_nan() && top.is_nan());
-                let mut place = None;
-                runs(&mut |offset, run| {
-                    // Without leaving early, so that the search vectorises.
-                    if place.is_none() && run.iter().fold(false, |found, x| found | is_top(x)) {
-                        place = run.iter().position(is_top).map(|i| offset + i);
+        let (block, kept) = (host.rows * host.row, host.kept);
+        let run = (16_384 / block.max(1)).max(1);
+        workers.each_chunk(
+            outputs[0].real(),
+            run * block,
+            #[inline(always)]
+            |task, x_grad| {
+                x_grad.fill(0.0);
+                for (piece, x_grad) in (task * run..).zip(x_grad.chunks_mut(block)) {
+                    let output_grad = &output_grad[piece * kept..][..kept];
+                    let places = first_largest(&host, &x[piece * block..][..block]);
+                    for (place, &grad) in places.into_iter().zip(output_grad) {
+                        x_grad[place] = grad;
                     }
-                });
-                if let Some(place) = place {
-                    x_grad[place] = output_grad[piece * per_piece + result];
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
@@ -256,4 +246,34 @@ impl MaxGrad {
             .fold(Shape::SCALAR, |block, &length| block.pushed(length));
         Reduction::new(block, &axes)
     }
+}
+
+/// Where, in a piece, the first of the largest elements of every result lies.
+#[inline(always)]
+fn first_largest(host: &HostReduction, x: &[f32]) -> Vec<usize> {
+    let is_top = |x: f32, top: f32| x == top || (x.is_nan() && top.is_nan());
+    if host.row == 1 {
+        let top = max_of_run(x);
+        return vec![x.iter().position(|&x| is_top(x, top)).unwrap_or(0)];
+    }
+    // Down the columns first, the whole row side by side; then within the row.
+    let (mut tops, mut rows) = (vec![f32::NEG_INFINITY; host.row], vec![0u32; host.row]);
+    for (row, x) in (0u32..).zip(x.chunks_exact(host.row)) {
+        for ((top, first), &x) in tops.iter_mut().zip(&mut rows).zip(x) {
+            let exceeds = (x > *top) | (x.is_nan() & !top.is_nan());
+            *first = if exceeds { row } else { *first };
+            *top = if exceeds { x } else { *top };
+        }
+    }
+    let mut firsts = vec![(f32::NEG_INFINITY, usize::MAX); host.kept];
+    let mut walk = Offsets::new(host.inner, [host.results], 0);
+    for (column, (top, row)) in tops.into_iter().zip(rows).enumerate() {
+        let [result] = walk.advance();
+        let place = row as usize * host.row + column;
+        let (earlier, first) = firsts[result];
+        if top.exceeds(earlier) || (is_top(top, earlier) && place < first) {
+            firsts[result] = (top, place);
+        }
+    }
+    firsts.into_iter().map(|(_, place)| place).collect()
 }

@@ -233,16 +233,20 @@ impl Op for MaxPool2d {
             .real()
             .chunks_mut(run * result)
             .zip(index.index().chunks_mut(run * result));
-        workers.each(x.chunks(run * plane).zip(tasks), |(x, (y, index))| {
-            let mut largest = Columns::new(image[3], &columns);
-            let planes = x.chunks(plane).zip(y.chunks_mut(result));
-            for ((x, y), index) in planes.zip(index.chunks_mut(result)) {
-                vectorised(
-                    #[inline(always)]
-                    || largest.pool([&rows, &columns], x, y, index),
-                );
-            }
-        });
+        workers.each(
+            x.chunks(run * plane).zip(tasks),
+            #[inline(always)]
+            |(x, (y, index))| {
+                let mut largest = Columns::new(image[3], &columns);
+                let planes = x.chunks(plane).zip(y.chunks_mut(result));
+                for ((x, y), index) in planes.zip(index.chunks_mut(result)) {
+                    vectorised(
+                        #[inline(always)]
+                        || largest.pool([&rows, &columns], x, y, index),
+                    );
+                }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

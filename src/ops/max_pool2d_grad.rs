@@ -149,23 +149,28 @@ impl Op for MaxPool2dGrad {
         let (plane, result) = (height * width, [result[2], result[3]]);
         let run = Windows::planes_per_task(plane);
         let [rows, columns] = [0, 1].map(|axis| windows.all(axis));
-        workers.each_chunk(outputs[0].real(), run * plane, |task, x_grad| {
-            x_grad.fill(0.0);
-            for (i, x_grad) in x_grad.chunks_mut(plane).enumerate() {
-                let first = (task * run + i) * result[0] * result[1];
-                for (row, rows) in rows.iter().enumerate() {
-                    for (column, columns) in columns.iter().enumerate() {
-                        let window = first + row * result[1] + column;
-                        let at = index[window] as usize;
-                        // Not by dividing: that would take longer than all the rest.
-                        let in_row = |h: usize| columns.contains(&at.wrapping_sub(h * width));
-                        if rows.clone().any(in_row) {
-                            x_grad[at] += output_grad[window];
+        workers.each_chunk(
+            outputs[0].real(),
+            run * plane,
+            #[inline(always)]
+            |task, x_grad| {
+                x_grad.fill(0.0);
+                for (i, x_grad) in x_grad.chunks_mut(plane).enumerate() {
+                    let first = (task * run + i) * result[0] * result[1];
+                    for (row, rows) in rows.iter().enumerate() {
+                        for (column, columns) in columns.iter().enumerate() {
+                            let window = first + row * result[1] + column;
+                            let at = index[window] as usize;
+                            // Not by dividing: that would take longer than all the rest.
+                            let in_row = |h: usize| columns.contains(&at.wrapping_sub(h * width));
+                            if rows.clone().any(in_row) {
+                                x_grad[at] += output_grad[window];
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -7,18 +7,18 @@
 //! **Gradient.** ∂L/∂x = ∂L/∂y / n, repeated along the reduced axes.
 //!
 //! **Numerics.** On a device 256 invocations add strided elements, then a tree joins them: depth ⌈n/256⌉ + 9; one division.
-//! The host accumulates in f64.
+//! The host accumulates in f64, long sums in up to 16 parts, each rounded once.
 //!
 //! **Cost.** One addition an element; bound by memory.
 //!
 //! **Reference.** `torch.mean`.
 
-use super::support::{Reduction, launch_reduction, normal, shapes, sum_of_run};
+use super::support::{HostReduction, Reduction, Summed, launch_reduction, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    eval_in_parallel, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::{KeepAxes, Shape};
@@ -129,30 +129,34 @@ impl Op for Mean {
         &self,
         inputs: &[View<f32>],
         outputs: &mut [ViewMut<f32>],
-        _scratch: &mut [&mut [f32]],
+        scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
-        if !reduction.has_contiguous_runs() {
-            return eval_in_parallel(self, inputs, outputs, workers);
-        }
-        let x = inputs[0].real();
-        let per_chunk = reduction.results_per_chunk();
-        workers.each_chunk(outputs[0].real(), per_chunk, |chunk, y| {
-            for (i, y) in y.iter_mut().enumerate() {
-                let mut sum = 0.0;
-                reduction.runs(chunk * per_chunk + i, |offset, _, length| {
-                    sum += sum_of_run(&x[offset..offset + length]);
-                });
-                *y = (sum / reduction.count() as f64) as f32;
-            }
-        });
+        let host = HostReduction::new(inputs[0].shape, &self.axes);
+        let (x, y) = (inputs[0].real(), outputs[0].real());
+        host.run(
+            x,
+            y,
+            scratch,
+            workers,
+            Summed {
+                divisor: reduction.count() as f64,
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
         Ok(vec![launch_reduction(&reduction, launch)])
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        match target {
+            Target::Cpu { .. } => HostReduction::new(inputs[0].shape, &self.axes).scratch(),
+            Target::Gpu(_) | Target::Reference => Vec::new(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -177,7 +177,7 @@ rooms! {
     attention_weights: AttentionWeights => attention_weights;
     avg_pool2d: AvgPool2d => avg_pool2d, CountIncludePad;
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
-    batch_norm: BatchNorm => batch_norm, batch_norm_relu, NormActivation, Statistics;
+    batch_norm: BatchNorm => batch_norm, batch_norm_add_relu, batch_norm_relu, NormActivation, Statistics;
     batch_norm_affine_grad: BatchNormAffineGrad => batch_norm_affine_grad;
     batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
     batch_statistics: BatchStatistics => batch_statistics;

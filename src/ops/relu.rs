@@ -91,7 +91,13 @@ impl Op for Relu {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        unary_cpu(inputs, outputs, workers, |x| if x < 0.0 { 0.0 } else { x });
+        unary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x| if x < 0.0 { 0.0 } else { x },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -103,6 +103,7 @@ impl Op for ReluGrad {
             inputs,
             outputs,
             workers,
+            #[inline(always)]
             |y, grad| if y > 0.0 { grad } else { 0.0 },
         );
     }

@@ -192,30 +192,36 @@ impl Op for Resize {
         let [rows, columns] = axes.map(|axis| axis.taps());
         let (x, [height, width]) = (inputs[0].real(), [inputs[0].shape[2], inputs[0].shape[3]]);
         let run = (16_384 / self.size[1].max(width)).max(1);
-        workers.each_chunk(outputs[0].real(), run * self.size[1], |task, y| {
-            let mut mean = vec![0.0; width];
-            for (i, y) in y.chunks_mut(self.size[1]).enumerate() {
-                let (plane, row) = ((task * run + i) / rows.len(), (task * run + i) % rows.len());
-                let (tap, share) = rows[row];
-                let x = &x[(plane * height + tap.first) * width..];
-                let line = if tap.part == 0 {
-                    &x[..width]
-                } else {
-                    let pairs = x[..width].iter().zip(&x[width..2 * width]);
-                    for (mean, (first, second)) in mean.iter_mut().zip(pairs) {
-                        *mean = (1.0 - share) * first + share * second;
-                    }
-                    &mean[..]
-                };
-                for (y, &(tap, share)) in y.iter_mut().zip(&columns) {
-                    *y = if tap.part == 0 {
-                        line[tap.first]
+        workers.each_chunk(
+            outputs[0].real(),
+            run * self.size[1],
+            #[inline(always)]
+            |task, y| {
+                let mut mean = vec![0.0; width];
+                for (i, y) in y.chunks_mut(self.size[1]).enumerate() {
+                    let (plane, row) =
+                        ((task * run + i) / rows.len(), (task * run + i) % rows.len());
+                    let (tap, share) = rows[row];
+                    let x = &x[(plane * height + tap.first) * width..];
+                    let line = if tap.part == 0 {
+                        &x[..width]
                     } else {
-                        (1.0 - share) * line[tap.first] + share * line[tap.first + 1]
+                        let pairs = x[..width].iter().zip(&x[width..2 * width]);
+                        for (mean, (first, second)) in mean.iter_mut().zip(pairs) {
+                            *mean = (1.0 - share) * first + share * second;
+                        }
+                        &mean[..]
                     };
+                    for (y, &(tap, share)) in y.iter_mut().zip(&columns) {
+                        *y = if tap.part == 0 {
+                            line[tap.first]
+                        } else {
+                            (1.0 - share) * line[tap.first] + share * line[tap.first + 1]
+                        };
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -150,25 +150,30 @@ impl Op for ResizeGrad {
         let output_grad = inputs[0].real();
         let [height, width] = self.input_size;
         let run = Windows::planes_per_task(height * width);
-        workers.each_chunk(outputs[0].real(), run * height * width, |task, x_grad| {
-            let mut spread = vec![0.0; width];
-            x_grad.fill(0.0);
-            for (plane, x_grad) in x_grad.chunks_mut(height * width).enumerate() {
-                let start = (task * run + plane) * rows.len() * columns.len();
-                let grads = output_grad[start..].chunks(columns.len());
-                for (&(tap, share), grads) in rows.iter().zip(grads) {
-                    spread.fill(0.0);
-                    for (&(tap, share), grad) in columns.iter().zip(grads) {
-                        give(tap, share, |at, weight| spread[at] += weight * grad);
+        workers.each_chunk(
+            outputs[0].real(),
+            run * height * width,
+            #[inline(always)]
+            |task, x_grad| {
+                let mut spread = vec![0.0; width];
+                x_grad.fill(0.0);
+                for (plane, x_grad) in x_grad.chunks_mut(height * width).enumerate() {
+                    let start = (task * run + plane) * rows.len() * columns.len();
+                    let grads = output_grad[start..].chunks(columns.len());
+                    for (&(tap, share), grads) in rows.iter().zip(grads) {
+                        spread.fill(0.0);
+                        for (&(tap, share), grad) in columns.iter().zip(grads) {
+                            give(tap, share, |at, weight| spread[at] += weight * grad);
+                        }
+                        give(tap, share, |at, weight| {
+                            let x_grad = &mut x_grad[at * width..(at + 1) * width];
+                            let pairs = x_grad.iter_mut().zip(&spread);
+                            pairs.for_each(|(sum, spread)| *sum += weight * spread);
+                        });
                     }
-                    give(tap, share, |at, weight| {
-                        let x_grad = &mut x_grad[at * width..(at + 1) * width];
-                        let pairs = x_grad.iter_mut().zip(&spread);
-                        pairs.for_each(|(sum, spread)| *sum += weight * spread);
-                    });
                 }
-            }
-        });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

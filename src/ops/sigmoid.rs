@@ -95,13 +95,18 @@ impl Op for Sigmoid {
     ) {
         const CHUNK: usize = 8192;
         let x = inputs[0].real();
-        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-            y.iter_mut().zip(&x[i * CHUNK..]).for_each(|(y, &x)| {
-                let e = exp_of_negative(-x.abs());
-                let numerator = if x < 0.0 { e } else { 1.0 };
-                *y = numerator / (1.0 + e);
-            });
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                y.iter_mut().zip(&x[i * CHUNK..]).for_each(|(y, &x)| {
+                    let e = exp_of_negative(-x.abs());
+                    let numerator = if x < 0.0 { e } else { 1.0 };
+                    *y = numerator / (1.0 + e);
+                });
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

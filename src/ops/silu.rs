@@ -95,11 +95,17 @@ impl Op for Silu {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        unary_cpu(inputs, outputs, workers, |x| {
-            let e = exp_of_negative(-x.abs());
-            let numerator = if x < 0.0 { e } else { 1.0 };
-            x * (numerator / (1.0 + e))
-        });
+        unary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x| {
+                let e = exp_of_negative(-x.abs());
+                let numerator = if x < 0.0 { e } else { 1.0 };
+                x * (numerator / (1.0 + e))
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -99,12 +99,18 @@ impl Op for SiluGrad {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        binary_cpu(inputs, outputs, workers, |x, grad| {
-            let e = exp_of_negative(-x.abs());
-            let (own, other) = if x < 0.0 { (e, 1.0) } else { (1.0, e) };
-            let sum = 1.0 + e;
-            grad * ((own / sum) * (1.0 + x * (other / sum)))
-        });
+        binary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x, grad| {
+                let e = exp_of_negative(-x.abs());
+                let (own, other) = if x < 0.0 { (e, 1.0) } else { (1.0, e) };
+                let sum = 1.0 + e;
+                grad * ((own / sum) * (1.0 + x * (other / sum)))
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -12,15 +12,16 @@
 //!
 //! **Reference.** `torch.narrow`.
 
-use super::support::{expect_axis, normal, segments};
+use super::support::{CHUNK, expect_axis, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, SliceMut, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -115,6 +116,22 @@ impl Op for Slice {
             let x = &x[outer * x_row + offset..][within];
             y[done].copy_from_slice(x);
         }
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let shape = outputs[0].shape;
+        // The result's elements alone are work, however long x is.
+        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
+            let range = i * CHUNK..i * CHUNK + y.len();
+            let slice = SliceMut::Real(y);
+            self.eval(inputs, &mut [ViewMut { shape, slice }], range);
+        });
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -130,17 +130,22 @@ impl Op for Softmax {
         let x = inputs[0].real();
         let scale = (1.0 / self.temperature) as f32;
         let chunk = rows.length * (8192 / rows.length).max(1);
-        workers.each_chunk(outputs[0].real(), chunk, |i, y| {
-            let x = x[i * chunk..].chunks_exact(rows.length);
-            for (y, x) in y.chunks_exact_mut(rows.length).zip(x) {
-                let top = max_of_run(x);
-                y.iter_mut()
-                    .zip(x)
-                    .for_each(|(y, &x)| *y = exp_of_negative((x - top) * scale));
-                let inverse = (1.0 / sum_of_run(y)) as f32;
-                y.iter_mut().for_each(|y| *y *= inverse);
-            }
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            chunk,
+            #[inline(always)]
+            |i, y| {
+                let x = x[i * chunk..].chunks_exact(rows.length);
+                for (y, x) in y.chunks_exact_mut(rows.length).zip(x) {
+                    let top = max_of_run(x);
+                    y.iter_mut()
+                        .zip(x)
+                        .for_each(|(y, &x)| *y = exp_of_negative((x - top) * scale));
+                    let inverse = (1.0 / sum_of_run(y)) as f32;
+                    y.iter_mut().for_each(|y| *y *= inverse);
+                }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

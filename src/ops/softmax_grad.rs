@@ -131,23 +131,28 @@ impl Op for SoftmaxGrad {
         let (y, grad) = (inputs[0].real(), inputs[1].real());
         let scale = (1.0 / self.temperature) as f32;
         let chunk = rows.length * (8192 / rows.length).max(1);
-        workers.each_chunk(outputs[0].real(), chunk, |i, x_grad| {
-            let y = y[i * chunk..].chunks_exact(rows.length);
-            let grad = grad[i * chunk..].chunks_exact(rows.length);
-            for ((x_grad, y), grad) in x_grad.chunks_exact_mut(rows.length).zip(y).zip(grad) {
-                let pairs = y.iter().zip(grad);
-                // The products wait where the result will be.
-                x_grad
-                    .iter_mut()
-                    .zip(pairs.clone())
-                    .for_each(|(x_grad, (&y, &grad))| *x_grad = y * grad);
-                let dot = sum_of_run(x_grad) as f32;
-                x_grad
-                    .iter_mut()
-                    .zip(pairs)
-                    .for_each(|(x_grad, (&y, &grad))| *x_grad = y * (grad - dot) * scale);
-            }
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            chunk,
+            #[inline(always)]
+            |i, x_grad| {
+                let y = y[i * chunk..].chunks_exact(rows.length);
+                let grad = grad[i * chunk..].chunks_exact(rows.length);
+                for ((x_grad, y), grad) in x_grad.chunks_exact_mut(rows.length).zip(y).zip(grad) {
+                    let pairs = y.iter().zip(grad);
+                    // The products wait where the result will be.
+                    x_grad
+                        .iter_mut()
+                        .zip(pairs.clone())
+                        .for_each(|(x_grad, (&y, &grad))| *x_grad = y * grad);
+                    let dot = sum_of_run(x_grad) as f32;
+                    x_grad
+                        .iter_mut()
+                        .zip(pairs)
+                        .for_each(|(x_grad, (&y, &grad))| *x_grad = y * (grad - dot) * scale);
+                }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

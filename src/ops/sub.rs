@@ -12,7 +12,9 @@
 //!
 //! **Reference.** `torch.sub`.
 
-use super::support::{eval_binary, launch_binary, negate, normal, shapes, unbroadcast, uniform};
+use super::support::{
+    broadcasting_cpu, eval_binary, launch_binary, negate, normal, shapes, unbroadcast, uniform,
+};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -20,6 +22,7 @@ use crate::graph::{
     library,
 };
 use crate::real::Real;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -81,6 +84,16 @@ impl Op for Sub {
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         eval_binary(inputs, outputs, range, |a, b| a - b);
+    }
+
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        _scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        broadcasting_cpu(inputs, outputs, workers, |a, b| a - b);
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

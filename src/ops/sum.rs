@@ -7,21 +7,22 @@
 //! **Gradient.** ∂L/∂x = ∂L/∂y, repeated along the reduced axes.
 //!
 //! **Numerics.** On a device 256 invocations add strided elements, then a tree joins them: depth ⌈n/256⌉ + 9. The host
-//! accumulates in f64.
+//! accumulates in f64, long sums in up to 16 parts, each rounded once.
 //!
 //! **Cost.** One addition an element; bound by memory.
 //!
 //! **Reference.** `torch.sum`.
 
-use super::support::{Reduction, launch_reduction, normal, shapes};
+use super::support::{HostReduction, Reduction, Summed, launch_reduction, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::KeepAxes;
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -116,10 +117,29 @@ impl Op for Sum {
         }
     }
 
+    fn eval_cpu(
+        &self,
+        inputs: &[View<f32>],
+        outputs: &mut [ViewMut<f32>],
+        scratch: &mut [&mut [f32]],
+        workers: &Workers,
+    ) {
+        let host = HostReduction::new(inputs[0].shape, &self.axes);
+        let (x, y) = (inputs[0].real(), outputs[0].real());
+        host.run(x, y, scratch, workers, Summed { divisor: 1.0 });
+    }
+
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let reduction = Reduction::new(inputs[0].shape, &self.axes);
         let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
         Ok(vec![launch_reduction(&reduction, launch)])
+    }
+
+    fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
+        match target {
+            Target::Cpu { .. } => HostReduction::new(inputs[0].shape, &self.axes).scratch(),
+            Target::Gpu(_) | Target::Reference => Vec::new(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -17,6 +17,7 @@ mod formulas;
 mod lanes;
 mod logistic;
 mod logits;
+mod reducing;
 pub(super) mod resizing;
 mod rows;
 pub(super) mod segments;
@@ -28,13 +29,16 @@ pub(super) mod vectorised;
 mod windows;
 
 pub(super) use channels::Channels;
-pub(super) use elementwise::{CHUNK, binary_cpu, borders, elementwise_shapes, unary_cpu};
-pub(super) use formulas::{
-    accurate_ln, exp_of_negative, exp_remainder, ln_ratio, max_of_run, max_of_runs, sum_of_run,
+pub(super) use elementwise::{
+    CHUNK, binary_cpu, borders, broadcasting_cpu, elementwise_shapes, unary_cpu,
 };
-pub(super) use lanes::{LANE_DEPTH, lane_sums};
+pub(super) use formulas::{
+    accurate_ln, exp_of_negative, exp_remainder, larger, ln_ratio, max_of_run, sum_of_run,
+};
+pub(super) use lanes::{BLOCK, LANE_DEPTH, LaneSum, lane_sum};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};
 pub(super) use logits::{labels, logits_and_targets};
+pub(super) use reducing::{HostReduction, Largest, Summed};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
 pub(super) use slices::Slices;
 pub(super) use softmax_pair::softmax_pairs;
@@ -59,6 +63,7 @@ pub(super) fn eval_unary<R: Real>(
 }
 
 /// Computes `y[i] = f(a[i], b[i])` for the range, both operands broadcast to the output's shape.
+#[inline(always)]
 pub(super) fn eval_binary<R: Real>(
     inputs: &[View<R>],
     outputs: &mut [ViewMut<R>],
@@ -66,55 +71,58 @@ pub(super) fn eval_binary<R: Real>(
     f: impl Fn(R, R) -> R,
 ) {
     let shape = outputs[0].shape;
-    let (a, b) = (inputs[0], inputs[1]);
-    let y = outputs[0].real();
-    match (a.shape == shape, b.shape == shape) {
-        (true, true) => {
-            let pairs = a.real()[range.clone()].iter().zip(&b.real()[range]);
-            y.iter_mut()
-                .zip(pairs)
-                .for_each(|(y, (&a, &b))| *y = f(a, b));
+    combine(
+        shape,
+        [inputs[0], inputs[1]],
+        range.start,
+        outputs[0].real(),
+        f,
+    );
+}
+
+/// The elements of `y`, of the given whole shape, from `start` on: see [`eval_binary`].
+#[inline(always)]
+fn combine<R: Real>(
+    shape: Shape,
+    [a, b]: [View<R>; 2],
+    start: usize,
+    y: &mut [R],
+    f: impl Fn(R, R) -> R,
+) {
+    if a.shape == shape && b.shape == shape {
+        let (a, b) = (&a.real()[start..], &b.real()[start..]);
+        return y
+            .iter_mut()
+            .zip(a.iter().zip(b))
+            .for_each(|(y, (&a, &b))| *y = f(a, b));
+    }
+    // Along the innermost axis each operand either walks or stands still.
+    let strides = [a, b].map(|operand| operand.shape.broadcast_strides(&shape));
+    let step = strides.map(|strides| strides.last().copied().unwrap_or(0));
+    let width = shape.last().copied().unwrap_or(1);
+    let (a, b) = (a.real(), b.real());
+    let mut walk = Offsets::new(shape.innermost_as_one(), strides, start / width.max(1));
+    let (mut column, mut rest) = (start % width.max(1), y);
+    while !rest.is_empty() {
+        let (row, below) = rest.split_at_mut(rest.len().min(width - column));
+        let [i, j] = walk.advance();
+        let (i, j) = (i + column * step[0], j + column * step[1]);
+        match step {
+            [1, 1] => row
+                .iter_mut()
+                .zip(a[i..].iter().zip(&b[j..]))
+                .for_each(|(y, (&a, &b))| *y = f(a, b)),
+            [1, 0] => row
+                .iter_mut()
+                .zip(&a[i..])
+                .for_each(|(y, &a)| *y = f(a, b[j])),
+            [0, 1] => row
+                .iter_mut()
+                .zip(&b[j..])
+                .for_each(|(y, &b)| *y = f(a[i], b)),
+            _ => row.fill(f(a[i], b[j])),
         }
-        (true, false) if b.shape.elements() == 1 => {
-            let b = b.real()[0];
-            y.iter_mut()
-                .zip(&a.real()[range])
-                .for_each(|(y, &a)| *y = f(a, b));
-        }
-        _ => {
-            // Along the innermost axis each operand either walks or stands still.
-            let strides = [
-                a.shape.broadcast_strides(&shape),
-                b.shape.broadcast_strides(&shape),
-            ];
-            let (a, b) = (a.real(), b.real());
-            let width = shape.last().copied().unwrap_or(1);
-            let step = strides.map(|s| s.last().copied().unwrap_or(0));
-            let mut done = 0;
-            while done < y.len() {
-                let start = range.start + done;
-                let run = (width - start % width).min(y.len() - done);
-                let [i, j] = Offsets::new(shape, strides, start).advance();
-                let row = &mut y[done..done + run];
-                match step {
-                    [1, 1] => row
-                        .iter_mut()
-                        .zip(&a[i..])
-                        .zip(&b[j..])
-                        .for_each(|((y, &a), &b)| *y = f(a, b)),
-                    [1, 0] => row
-                        .iter_mut()
-                        .zip(&a[i..])
-                        .for_each(|(y, &a)| *y = f(a, b[j])),
-                    [0, 1] => row
-                        .iter_mut()
-                        .zip(&b[j..])
-                        .for_each(|(y, &b)| *y = f(a[i], b)),
-                    _ => row.fill(f(a[i], b[j])),
-                }
-                done += run;
-            }
-        }
+        (column, rest) = (0, below);
     }
 }
 
@@ -208,16 +216,6 @@ impl Reduction {
             let [offset] = walk.advance();
             visit(base + offset, stride, length);
         }
-    }
-
-    /// Whether the elements of a run are neighbours, and long enough to be treated as a slice.
-    pub(super) fn has_contiguous_runs(&self) -> bool {
-        self.reduced_strides.last() == Some(&1) && self.reduced.last().is_some_and(|&n| n >= 8)
-    }
-
-    /// How many results make a piece of work: some ten thousand elements' worth.
-    pub(super) fn results_per_chunk(&self) -> usize {
-        (16_384 / self.count().max(1)).max(1)
     }
 
     /// Appends the geometry to a launch as 32 words: kept lengths and strides, reduced lengths and strides.

@@ -93,13 +93,19 @@ impl Op for Tanh {
         _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        unary_cpu(inputs, outputs, workers, |x| {
-            let double = x + x;
-            let excess = vectorised::exp_minus_one(double);
-            let e = exp_of_negative(-double.abs());
-            let (near, far) = (excess / (2.0 + excess), ((1.0 - e) / (1.0 + e)).copysign(x));
-            if double.abs() <= 0.5 { near } else { far }
-        });
+        unary_cpu(
+            inputs,
+            outputs,
+            workers,
+            #[inline(always)]
+            |x| {
+                let double = x + x;
+                let excess = vectorised::exp_minus_one(double);
+                let e = exp_of_negative(-double.abs());
+                let (near, far) = (excess / (2.0 + excess), ((1.0 - e) / (1.0 + e)).copysign(x));
+                if double.abs() <= 0.5 { near } else { far }
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {

@@ -194,6 +194,7 @@ pub(in crate::ops) fn mask_or_ones<'g>(
 }
 
 /// The logistic function and its slope, without a branch or a call, so that a loop over it vectorises.
+#[inline(always)]
 pub(in crate::ops) fn logistic(x: f32) -> [f32; 2] {
     let e = exp_of_negative(-x.abs());
     let numerator = if x < 0.0 { e } else { 1.0 };

@@ -1,5 +1,6 @@
 //! Element-by-element operations on the host in f32, and the shapes they are checked on.
 
+use super::combine;
 use crate::error::{Error, Result};
 use crate::graph::{View, ViewMut};
 use crate::shape::Shape;
@@ -8,7 +9,7 @@ use crate::workers::Workers;
 /// Elements of a piece of work worth sharing out.
 pub(in crate::ops) const CHUNK: usize = 8192;
 
-/// Computes `y[i] = f(x[i])`; `f` should be free of branches and calls, so that the loop vectorises.
+/// Computes `y[i] = f(x[i])`; `f` should be free of branches and calls, and always inlined, so that the loop vectorises.
 pub(in crate::ops) fn unary_cpu(
     inputs: &[View<f32>],
     outputs: &mut [ViewMut<f32>],
@@ -21,9 +22,9 @@ pub(in crate::ops) fn unary_cpu(
         CHUNK,
         #[inline(always)]
         |i, y| {
-            y.iter_mut()
-                .zip(&x[i * CHUNK..])
-                .for_each(|(y, &x)| *y = f(x));
+            for (y, &x) in y.iter_mut().zip(&x[i * CHUNK..]) {
+                *y = f(x);
+            }
         },
     );
 }
@@ -41,10 +42,26 @@ pub(in crate::ops) fn binary_cpu(
         CHUNK,
         #[inline(always)]
         |i, y| {
-            y.iter_mut()
-                .zip(a[i * CHUNK..].iter().zip(&b[i * CHUNK..]))
-                .for_each(|(y, (&a, &b))| *y = f(a, b));
+            for (y, (&a, &b)) in y.iter_mut().zip(a[i * CHUNK..].iter().zip(&b[i * CHUNK..])) {
+                *y = f(a, b);
+            }
         },
+    );
+}
+
+/// Computes `y[i] = f(a[i], b[i])`, both operands broadcast to the output's shape; else as [`unary_cpu`].
+pub(in crate::ops) fn broadcasting_cpu(
+    inputs: &[View<f32>],
+    outputs: &mut [ViewMut<f32>],
+    workers: &Workers,
+    f: impl Fn(f32, f32) -> f32 + Send + Sync,
+) {
+    let (shape, operands) = (outputs[0].shape, [inputs[0], inputs[1]]);
+    workers.each_chunk(
+        outputs[0].real(),
+        CHUNK,
+        #[inline(always)]
+        |i, y| combine(shape, operands, i * CHUNK, y, &f),
     );
 }
 

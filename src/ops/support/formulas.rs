@@ -2,7 +2,6 @@
 //! over f32 that compilers vectorise.
 
 use crate::real::Real;
-use crate::workers::vectorised;
 
 /// ln(t / p) for t, p > 0, accurate also where t ≈ p: the difference t − p is then exact. `log_ratio` in
 /// `shaders/lib/log_one_plus.wgsl`.
@@ -47,6 +46,7 @@ pub(in crate::ops) fn exp_difference<R: Real>(x: R, y: R) -> R {
 const ACCUMULATORS: usize = 16;
 
 /// The sum of a run, accumulated in double precision.
+#[inline(always)]
 pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
     let mut totals = [0.0; ACCUMULATORS];
     fold_run(&mut totals, run, |sum, &x| sum + f64::from(x));
@@ -54,21 +54,17 @@ pub(in crate::ops) fn sum_of_run(run: &[f32]) -> f64 {
 }
 
 /// The largest number of a run; −∞ for an empty one.
+#[inline(always)]
 pub(in crate::ops) fn max_of_run(run: &[f32]) -> f32 {
-    max_of_runs(|take| take(run))
+    let mut tops = [f32::NEG_INFINITY; ACCUMULATORS];
+    fold_run(&mut tops, run, |top, &x| larger(top, x));
+    join(tops, larger)
 }
 
-/// The largest number of all runs that `visit` hands on; −∞ if there are none.
+/// The larger of two, NaN if either is: [`Real::max`] without a branch.
 #[inline(always)]
-pub(in crate::ops) fn max_of_runs(visit: impl FnOnce(&mut dyn FnMut(&[f32]))) -> f32 {
-    let mut tops = [f32::NEG_INFINITY; ACCUMULATORS];
-    visit(&mut |run| {
-        vectorised(
-            #[inline(always)]
-            || fold_run(&mut tops, run, |top, &x| Real::max(top, x)),
-        );
-    });
-    join(tops, Real::max)
+pub(in crate::ops) fn larger(a: f32, b: f32) -> f32 {
+    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Folds a run into accumulators side by side.
@@ -86,6 +82,7 @@ fn fold_run<A: Copy>(totals: &mut [A; ACCUMULATORS], run: &[f32], add: impl Fn(A
 }
 
 /// Joins accumulators by halves.
+#[inline(always)]
 fn join<A: Copy>(mut totals: [A; ACCUMULATORS], join: impl Fn(A, A) -> A) -> A {
     let mut width = ACCUMULATORS / 2;
     while width > 0 {

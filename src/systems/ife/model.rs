@@ -20,7 +20,8 @@ use super::config::{ModelConfig, Variant};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::nn::{
-    BatchNorm2d, BatchNormMode, Conv2d, batch_norm2d, batch_norm2d_relu, conv2d, linear,
+    BatchNorm2d, BatchNormMode, Conv2d, batch_norm2d, batch_norm2d_add_relu, batch_norm2d_relu,
+    conv2d, linear,
 };
 use crate::ops;
 use crate::shape::KeepAxes;
@@ -200,13 +201,13 @@ fn block<'g>(
     let y = batch_norm2d(&branch.bn2, y, BatchNorm2d::new(mode))?;
     let map = horizontal_attention(&branch.sa, y)?; // [N, 1, H, 1]
     let y = ops::mul(y, map)?;
-    let kept = if changes_shape(x, settings) {
-        shortcut(&branch.shortcut, x, settings)?
-    } else {
-        x
-    };
     let rows = ops::reshape(map, [map.shape()[0], map.shape()[2]])?;
-    Ok((ops::relu(ops::add(y, kept)?)?, rows))
+    let y = if changes_shape(x, settings) {
+        add_shortcut_relu(&branch.shortcut, x, y, settings)?
+    } else {
+        ops::relu(ops::add(y, x)?)?
+    };
+    Ok((y, rows))
 }
 
 /// M = σ(Conv7×7([mean over C and W ; max over C and W])): [N, C, H, W] → [N, 1, H, 1].
@@ -222,11 +223,17 @@ fn horizontal_attention<'g>(scope: &Scope<'g>, x: Tensor<'g>) -> Result<Tensor<'
     )?)
 }
 
-fn shortcut<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: &Block) -> Result<Tensor<'g>> {
+/// relu(y + bn(conv1×1(x))).
+fn add_shortcut_relu<'g>(
+    scope: &Scope<'g>,
+    x: Tensor<'g>,
+    y: Tensor<'g>,
+    settings: &Block,
+) -> Result<Tensor<'g>> {
     let _inside = scope.enter();
     let projection = Conv2d::square(settings.width, 1, settings.stride);
-    let y = conv2d(&scope.name("0"), x, projection)?;
-    batch_norm2d(&scope.name("1"), y, BatchNorm2d::new(settings.mode))
+    let x = conv2d(&scope.name("0"), x, projection)?;
+    batch_norm2d_add_relu(&scope.name("1"), x, y, BatchNorm2d::new(settings.mode))
 }
 
 fn changes_shape(x: Tensor<'_>, settings: &Block) -> bool {
