@@ -89,7 +89,7 @@ impl Bench {
         let configured = configured.tuned(self.tuning.clone(), pass)?;
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;
-        runner.set_weights(&graph, &Weights::initial(&graph, self.seed)?)?;
+        runner.set_weights(&graph, Weights::initial(&graph, self.seed)?)?;
         let inputs = configured.inputs(pass, batch, self.seed)?;
         let named: Vec<(&str, &Array)> =
             inputs.iter().map(|(name, array)| (*name, array)).collect();

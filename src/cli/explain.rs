@@ -43,8 +43,7 @@ impl Explain {
     pub(super) fn run(self) -> Result<Outcome> {
         let Method::Attention = self.method;
         let folder = RunFolder::open(&self.run)?;
-        let mut runner = self.compute.runner()?;
-        let reader = Reader::open(&folder, &mut runner, 1)?;
+        let (reader, mut runner) = Reader::open(&folder, 1, || self.compute.runner())?;
         let files = Files::default();
         files.make_folder(&self.out)?;
         let mut examples = Vec::new();

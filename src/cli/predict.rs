@@ -33,8 +33,7 @@ pub(super) struct Predict {
 impl Predict {
     pub(super) fn run(self) -> Result<Outcome> {
         let folder = RunFolder::open(&self.run)?;
-        let mut runner = self.compute.runner()?;
-        let reader = Reader::open(&folder, &mut runner, 1)?;
+        let (reader, mut runner) = Reader::open(&folder, 1, || self.compute.runner())?;
         let mut predictions = Vec::new();
         let mut outcome = Outcome::Done;
         for path in &self.images {

@@ -89,11 +89,11 @@ pub trait Executor {
     /// A plan that was prepared.
     fn plan(&self, prepared: Prepared) -> &Arc<Plan>;
 
-    /// Sets a parameter or state.
+    /// Sets a parameter or state, whose numbers the executor may keep as they lie in memory.
     ///
     /// # Errors
     /// No prepared plan has it, or its shape differs.
-    fn write(&mut self, name: &str, value: &Array) -> Result<()>;
+    fn write(&mut self, name: &str, value: Array) -> Result<()>;
 
     /// The present value of a parameter or state.
     ///

@@ -184,7 +184,7 @@ impl Runner {
     ///
     /// # Errors
     /// The weights do not fit.
-    pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
+    pub fn set_weights(&mut self, graph: &Graph, weights: Weights) -> Result<()> {
         weights.write_to(graph, self.executor.as_mut())
     }
 }

@@ -28,7 +28,7 @@ fn states_last_and_are_shared_by_plans() {
         let executor = executor.as_mut();
         let (step, double) = (prepare(executor, &step), prepare(executor, &double));
         executor
-            .write("s", &Array::from([10.0, 10.0, 10.0]))
+            .write("s", Array::from([10.0, 10.0, 10.0]))
             .expect("a state");
         for i in 0..3 {
             let before = executor.run(step, &[("x", &x)], None).expect("it runs");
@@ -75,7 +75,7 @@ fn assigned_values_may_lie_in_other_leaves() {
             ("d", 40.0),
             ("e", 50.0),
         ] {
-            executor.write(name, &array(first)).expect("a state");
+            executor.write(name, array(first)).expect("a state");
         }
         for expected in [[20.0, 30.0, 10.0], [30.0, 10.0, 20.0]] {
             let outputs = executor
@@ -108,7 +108,7 @@ fn a_run_that_is_broken_off_assigns_nothing() {
         let executor = executor.as_mut();
         let plan = prepare(executor, &graph);
         executor
-            .write("s", &Array::from([1.0, 2.0]))
+            .write("s", Array::from([1.0, 2.0]))
             .expect("a state");
         let mut seen = 0;
         let mut stop = |moment: Moment| {
@@ -141,7 +141,7 @@ fn a_value_can_be_had_without_the_rest() {
         let executor = executor.as_mut();
         let plan = prepare(executor, &graph);
         let s = Array::from([1.0, -2.0]);
-        executor.write("s", &s).expect("a state");
+        executor.write("s", s.clone()).expect("a state");
         let got = executor
             .run_until(plan, &[], twice)
             .expect("it is computed");
@@ -265,14 +265,14 @@ fn mistakes_are_refused_in_the_same_words() {
         );
         assert_eq!(
             executor
-                .write("v", &x)
+                .write("v", x.clone())
                 .map_err(message)
                 .expect_err("refused"),
             unknown
         );
         assert_eq!(
             executor
-                .write("w", &long)
+                .write("w", long.clone())
                 .map_err(message)
                 .expect_err("refused"),
             "\"w\" has shape [2], but [3] was given"

@@ -135,13 +135,13 @@ impl Executor for Gpu {
         &self.plans[index].plan
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         let lasting = self
             .lasting
             .get_mut(name)
             .ok_or_else(|| super::unknown_leaf(name))?;
         super::check_spec(name, lasting.spec, value.spec())?;
-        memory::upload(&self.device, &lasting.buffer, value);
+        memory::upload(&self.device, &lasting.buffer, &value);
         self.device
             .check()
             .map_err(|e| e.within(format!("{name:?} {}", lasting.spec)))?;

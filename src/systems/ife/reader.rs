@@ -5,12 +5,13 @@ use super::decode::{Decoded, arg_max};
 use super::familiarity::{Appearance, Familiarity, describe};
 use super::images::{NORMALISATION, picture, stack};
 use super::result::{Example, Prediction};
-use super::run::{RunFolder, expect_trained_for};
+use super::run::{RunFolder, TRAINING_COUNTS, expect_trained_for};
 use super::study::{self, Reading};
 use crate::data::gel_table::CLASSES;
 use crate::data::resize::Planes;
 use crate::error::Result;
 use crate::train::Runner;
+use crate::workers;
 use std::path::Path;
 
 /// If no class is as probable as this, the prediction is called unsure.
@@ -20,20 +21,43 @@ const UNSURE: f64 = 0.5;
 pub struct Reader {
     /// The run's configuration.
     pub config: Config,
+    /// How many images of each class it was trained on.
+    pub training_counts: Vec<u64>,
     familiarity: Option<Familiarity>,
 }
 
 impl Reader {
-    /// Opens a run, and puts its best weights on the runner for batches of `batch` images.
+    /// Opens a run, and puts its best weights for batches of `batch` images on the runner that `open` gives: the device is
+    /// opened, and the network recorded and planned, while the weights are read.
     ///
     /// # Errors
-    /// The run has no trained weights, or they are damaged or do not fit its configuration.
-    pub fn open(folder: &RunFolder, runner: &mut Runner, batch: usize) -> Result<Self> {
+    /// The runner cannot be had; the run has no trained weights, or they are damaged or do not fit its configuration.
+    pub fn open(
+        folder: &RunFolder,
+        batch: usize,
+        open: impl FnOnce() -> Result<Runner>,
+    ) -> Result<(Self, Runner)> {
         let config = folder.config()?;
-        let weights = folder.load_best()?;
-        expect_trained_for(&config, &weights)
-            .and_then(|()| study::load(runner, &config, &weights, batch))
-            .map_err(|e| e.within(folder.best_path().display()))?;
+        let prepared = || -> Result<Runner> {
+            let mut runner = open()?;
+            study::prepare(&mut runner, &config.model, batch)?;
+            Ok(runner)
+        };
+        let (runner, weights) = workers::both(prepared, || folder.load_best())?;
+        let (mut runner, weights) = (runner?, weights?);
+        let counts = weights.entry(TRAINING_COUNTS);
+        let loaded = expect_trained_for(&config, &weights)
+            .and_then(|()| study::load(&mut runner, &config, weights, batch))
+            .and(counts);
+        let counts = loaded.map_err(|e| e.within(folder.best_path().display()))?;
+        Ok((Self::on(folder, config, counts)?, runner))
+    }
+
+    /// The reader of a run whose best weights are on a runner already.
+    ///
+    /// # Errors
+    /// What training images look like cannot be read.
+    pub fn on(folder: &RunFolder, config: Config, training_counts: Vec<u64>) -> Result<Self> {
         // A run that was stopped has weights, but has not looked at its training images yet.
         let path = folder.familiarity_path();
         let familiarity = if path.is_file() {
@@ -44,6 +68,7 @@ impl Reader {
         Ok(Self {
             config,
             familiarity,
+            training_counts,
         })
     }
 
