@@ -434,12 +434,19 @@ pub(super) fn hex(hasher: Sha256) -> String {
 /// The first element that is no finite number.
 pub(super) fn not_finite(array: &Array) -> Option<usize> {
     match array.numbers() {
-        // Without leaving early, so that the usual answer comes fast.
-        Numbers::F32(values) if values.iter().fold(true, |all, x| all & x.is_finite()) => None,
+        Numbers::F32(values) if are_finite(values) => None,
         Numbers::F32(values) => values.iter().position(|x| !x.is_finite()),
         Numbers::F64(values) => values.iter().position(|x| !x.is_finite()),
         _ => None,
     }
+}
+
+/// Without leaving early, so that the usual answer comes fast.
+fn are_finite(values: &[f32]) -> bool {
+    workers::vectorised(
+        #[inline(always)]
+        || values.iter().fold(true, |all, x| all & x.is_finite()),
+    )
 }
 
 /// The format is little-endian, as every machine this is built for.

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::familiarity::{Appearance, Familiarity, describe};
 use super::fit::{Fitted, Task};
 use super::images::{Images, Part, picture};
-use super::reader::Reader;
+use super::reader::{Picture, Reader};
 use super::result::{Evaluation, Example, RunReport};
 use super::run::{RunFolder, Standing};
 use super::score::{Outcome, evaluate};
@@ -141,7 +141,8 @@ fn read_examples(
     let reader = Reader::on(folder, config.clone(), counts)?;
     let read = |&item: &usize| {
         let record = images.record(item);
-        let mut example = reader.read(runner, &record.path, Some(record.class))?;
+        let picture = Picture::read(&record.path, config.model.size)?;
+        let mut example = reader.read(runner, &picture, Some(record.class))?;
         example.prediction.image.clone_from(&record.id);
         Ok(example)
     };

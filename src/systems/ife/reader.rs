@@ -8,14 +8,57 @@ use super::result::{Example, Prediction};
 use super::run::{RunFolder, TRAINING_COUNTS, expect_trained_for};
 use super::study::{self, Reading};
 use crate::data::gel_table::CLASSES;
+use crate::data::loader::{Loader, Options};
 use crate::data::resize::Planes;
 use crate::error::Result;
 use crate::train::Runner;
 use crate::workers;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// If no class is as probable as this, the prediction is called unsure.
 const UNSURE: f64 = 0.5;
+
+/// An image file, decoded and resized.
+pub struct Picture {
+    path: PathBuf,
+    planes: Planes,
+    /// What can be said of it in plain numbers.
+    description: Vec<f64>,
+}
+
+impl Picture {
+    /// Reads a file for a network that looks at `size` × `size` pixels.
+    ///
+    /// # Errors
+    /// It is not an image, or damaged.
+    pub fn read(path: &Path, size: usize) -> Result<Self> {
+        let planes = picture(path, size)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            description: describe(&planes),
+            planes,
+        })
+    }
+}
+
+/// Reads image files as [`Picture::read`] does, in their order, on threads that run ahead of whoever takes them; 0 means one
+/// thread for each core.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn pictures(
+    paths: Vec<PathBuf>,
+    size: usize,
+    threads: usize,
+) -> Result<impl Iterator<Item = Result<Picture>>> {
+    let one_by_one: Vec<Vec<usize>> = (0..paths.len()).map(|i| vec![i]).collect();
+    let read = move |i: usize, _, _| Picture::read(&paths[i], size);
+    let loader = Loader::new(&one_by_one, 0, Options { threads, ahead: 2 }, read)?;
+    Ok(loader.flat_map(|loaded| match loaded {
+        Ok(pictures) => pictures.into_iter().map(Ok).collect(),
+        Err(e) => vec![Err(e)],
+    }))
+}
 
 /// A trained network with what it needs to read images.
 pub struct Reader {
@@ -72,38 +115,42 @@ impl Reader {
         })
     }
 
-    /// Reads one image file.
+    /// Reads one image.
     ///
     /// # Errors
-    /// It is not an image, or damaged; or the executor fails.
-    pub fn read(&self, runner: &mut Runner, path: &Path, truth: Option<usize>) -> Result<Example> {
+    /// The executor fails.
+    pub fn read(
+        &self,
+        runner: &mut Runner,
+        picture: &Picture,
+        truth: Option<usize>,
+    ) -> Result<Example> {
         let size = self.config.model.size;
-        let planes = picture(path, size)?;
-        let x = stack(&[&planes.clone().normalised(&NORMALISATION)], size, 1)?;
+        let planes = picture.planes.clone().normalised(&NORMALISATION);
+        let x = stack(&[&planes], size, 1)?;
         let reading = study::read(runner, &self.config, &x)?.remove(0);
-        let prediction = self.prediction(path, &planes, &reading);
         Ok(Example {
-            prediction,
+            prediction: self.prediction(picture, &reading),
             truth,
-            pixels: interleaved(&planes),
+            pixels: interleaved(&picture.planes),
             size,
             attention: reading.attention,
         })
     }
 
-    fn prediction(&self, path: &Path, planes: &Planes, reading: &Reading) -> Prediction {
+    fn prediction(&self, picture: &Picture, reading: &Reading) -> Prediction {
         let decoded = &reading.decoded;
         let confidence = decoded.probabilities[decoded.class];
         let appearance = Appearance {
             features: reading.features.clone(),
-            picture: describe(planes),
+            picture: picture.description.clone(),
         };
         let strangeness = self
             .familiarity
             .as_ref()
             .map(|familiarity| familiarity.strangeness(&appearance));
         Prediction {
-            image: path.display().to_string(),
+            image: picture.path.display().to_string(),
             class: decoded.class,
             name: CLASSES[decoded.class].0.to_string(),
             probabilities: decoded.probabilities.to_vec(),
