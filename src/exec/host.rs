@@ -311,9 +311,10 @@ impl<R: HostReal> Host<R> {
         let outcome = finished.map(|finished| match finished {
             None => Vec::new(),
             Some((outputs, assigned)) => {
-                for (name, new) in assigned {
-                    if let Some(lasting) = self.lasting.get_mut(&name) {
-                        lasting.store(new, &slots);
+                for (&(leaf, _), new) in plan.graph().assigns().iter().zip(assigned) {
+                    let leaf = plan.graph().nodes()[leaf.node].leaf();
+                    if let Some(own) = leaf.and_then(|leaf| self.lasting.get_mut(&leaf.name)) {
+                        own.store(new, &slots);
                     }
                 }
                 outputs
@@ -343,8 +344,8 @@ impl<R: HostReal> Lasting<R> {
     }
 }
 
-/// Outputs in the graph's order, and what the named leaves are to become.
-type Results<R> = (Vec<Array>, Vec<(String, New<R>)>);
+/// Outputs and what the assigned leaves are to become, both in the graph's order.
+type Results<R> = (Vec<Array>, Vec<New<R>>);
 
 /// Everything a step reads that is no slot.
 struct Memory<'a, R: Clone> {
@@ -458,14 +459,10 @@ impl<R: HostReal> Memory<'_, R> {
             .iter()
             .map(|(_, value)| to_array(self.view(slots, *value)))
             .collect::<Result<_>>()?;
-        let assigned = graph.assigns().iter().filter_map(|&(leaf, value)| {
-            let new = match self.plan.place(value) {
-                Place::Slot(slot) => New::InSlot(slot),
-                Place::Leaf(_) => New::Copied(Buffer::copy_of(self.view(slots, value))),
-            };
-            graph.nodes()[leaf.node]
-                .leaf()
-                .map(|leaf| (leaf.name.clone(), new))
+        let assigned = graph.assigns().iter();
+        let assigned = assigned.map(|&(_, value)| match self.plan.place(value) {
+            Place::Slot(slot) => New::InSlot(slot),
+            Place::Leaf(_) => New::Copied(Buffer::copy_of(self.view(slots, value))),
         });
         Ok((outputs, assigned.collect()))
     }

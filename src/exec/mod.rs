@@ -64,6 +64,15 @@ impl Timing {
     }
 }
 
+/// What a run costs the host where a device computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostTime {
+    /// The dispatches that the device is given.
+    pub dispatches: usize,
+    /// How long it takes to record and submit them, and what comes behind them, without waiting for the device.
+    pub elapsed: Duration,
+}
+
 /// Sees every node as it is computed, and may end the run.
 pub type Watch<'a> = dyn FnMut(Moment) -> ControlFlow<()> + 'a;
 
@@ -78,6 +87,11 @@ pub trait Executor {
     /// What the time of a node is in a watched run.
     fn timing(&self) -> Timing {
         Timing::Computation
+    }
+
+    /// What the last unwatched run of a plan cost the host; `None` where the host computes itself, or before that run.
+    fn host_time(&self, _prepared: Prepared) -> Option<HostTime> {
+        None
     }
 
     /// Makes a plan ready. Lasting leaves that are new to the executor are created; they must be written before a run.

@@ -4,7 +4,7 @@
 use super::Weights;
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Moment, Prepared};
+use crate::exec::{Executor, HostTime, Moment, Prepared};
 use crate::graph::{Graph, Target};
 use crate::plan::Plan;
 use std::collections::HashMap;
@@ -154,6 +154,12 @@ impl Runner {
             ))
         })?;
         Ok((ready.prepared, ready.plan.clone()))
+    }
+
+    /// What the last run of a prepared plan cost the host; `None` where the host computes itself.
+    pub fn host_time(&self, purpose: &'static str, batch: usize) -> Option<HostTime> {
+        let ready = self.plans.get(&(purpose, batch))?;
+        self.executor.host_time(ready.prepared)
     }
 
     /// The floating-point operations of a prepared plan; 0 if there is none.
