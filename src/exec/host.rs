@@ -314,7 +314,7 @@ impl<R: HostReal> Host<R> {
                 for (&(leaf, _), new) in plan.graph().assigns().iter().zip(assigned) {
                     let leaf = plan.graph().nodes()[leaf.node].leaf();
                     if let Some(own) = leaf.and_then(|leaf| self.lasting.get_mut(&leaf.name)) {
-                        own.store(new, &slots);
+                        own.store(new, &mut slots);
                     }
                 }
                 outputs
@@ -328,15 +328,20 @@ impl<R: HostReal> Host<R> {
     }
 }
 
-/// A value to be assigned: still in its slot, or copied because another assignment may overwrite the leaf it lies in.
+/// A value to be assigned: still in its slot, where no other assignment looks for it, or copied because one may, or may
+/// overwrite the leaf that it lies in.
 enum New<R> {
     InSlot(usize),
     Copied(Buffer<R>),
 }
 
 impl<R: HostReal> Lasting<R> {
-    fn store(&mut self, new: New<R>, slots: &[Buffer<R>]) {
+    /// Takes a new value; where leaf and slot are of one length, they exchange their memory.
+    fn store(&mut self, new: New<R>, slots: &mut [Buffer<R>]) {
         match (new, &mut self.buffer) {
+            (New::InSlot(slot), Some(own)) if own.len() == slots[slot].len() => {
+                std::mem::swap(own, &mut slots[slot]);
+            }
             (New::InSlot(slot), Some(own)) => own.copy_from(slots[slot].view(self.spec)),
             (New::InSlot(_), None) => unreachable!("a run needs every leaf written"),
             (New::Copied(buffer), own) => *own = Some(buffer),
@@ -459,10 +464,11 @@ impl<R: HostReal> Memory<'_, R> {
             .iter()
             .map(|(_, value)| to_array(self.view(slots, *value)))
             .collect::<Result<_>>()?;
+        let mut taken = vec![false; slots.len()];
         let assigned = graph.assigns().iter();
         let assigned = assigned.map(|&(_, value)| match self.plan.place(value) {
-            Place::Slot(slot) => New::InSlot(slot),
-            Place::Leaf(_) => New::Copied(Buffer::copy_of(self.view(slots, value))),
+            Place::Slot(slot) if !std::mem::replace(&mut taken[slot], true) => New::InSlot(slot),
+            _ => New::Copied(Buffer::copy_of(self.view(slots, value))),
         });
         Ok((outputs, assigned.collect()))
     }

@@ -96,6 +96,41 @@ fn assigned_values_may_lie_in_other_leaves() {
     }
 }
 
+/// A leaf and a slot may exchange their memory, but not one slot with two leaves; nor with a result.
+#[test]
+fn one_value_may_become_two_states() {
+    let graph = record(|r| {
+        let x = r.input("x", Spec::real([3]))?;
+        let scope = r.scope();
+        let a = scope.state("a", [3], Init::Constant(0.0))?;
+        let b = scope.state("b", [3], Init::Constant(0.0))?;
+        let (sum, product) = (ops::add(a, x)?, ops::mul(b, x)?);
+        r.assign("a", sum)?;
+        r.assign("b", sum)?;
+        r.output("sum", sum)?;
+        r.output("product", product)
+    });
+    let x = Array::from([1.0, 2.0, 3.0]);
+    for mut executor in executors() {
+        let executor = executor.as_mut();
+        let plan = prepare(executor, &graph);
+        executor.write("a", x.clone()).expect("a state");
+        executor.write("b", x.clone()).expect("a state");
+        for run in 1..5 {
+            let times = f64::from(run);
+            let outputs = executor.run(plan, &[("x", &x)], None).expect("it runs");
+            let sum = [1.0, 2.0, 3.0].map(|x| (times + 1.0) * x);
+            let product = [1.0, 4.0, 9.0].map(|square| times * square);
+            assert_eq!(*outputs[0].to_f64(), sum, "{}", executor.description());
+            assert_eq!(*outputs[1].to_f64(), product, "{}", executor.description());
+            for name in ["a", "b"] {
+                let state = executor.read(name).expect("a state");
+                assert_eq!(*state.to_f64(), sum, "{}", executor.description());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_that_is_broken_off_assigns_nothing() {
     let graph = record(|r| {
