@@ -179,6 +179,22 @@ impl Array {
         }
     }
 
+    /// As [`to_f32`](Self::to_f32); numbers that are in single precision stay where they are.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self.numbers {
+            Numbers::F32(v) => v,
+            _ => self.to_f32().into_owned(),
+        }
+    }
+
+    /// As [`to_f64`](Self::to_f64); numbers that are in double precision stay where they are.
+    pub fn into_f64(self) -> Vec<f64> {
+        match self.numbers {
+            Numbers::F64(v) => v,
+            _ => self.to_f64().into_owned(),
+        }
+    }
+
     /// Whether there is neither NaN nor infinity among the elements.
     pub fn is_finite(&self) -> bool {
         match &self.numbers {

@@ -1,11 +1,14 @@
 //! The host's cores, as the operations see them: a fixed number of workers among which pieces of work are shared out.
 //!
 //! Results must never depend on the number of workers. So the pieces are cut by shape alone, each piece is computed by
-//! one worker in a fixed order, and no two pieces write the same element. Nothing else in the engine starts a thread.
+//! one worker in a fixed order, and no two pieces write the same element. Nothing else in the engine starts a thread;
+//! [`both`] does it for two pieces of work that have nothing in common.
 
 use crate::error::{Error, Result};
 use rayon::prelude::*;
+use std::panic::resume_unwind;
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
 
 /// The widest vectors that this machine has.
 static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
@@ -16,6 +19,26 @@ static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 #[inline(always)]
 pub fn vectorised<T>(work: impl FnOnce() -> T) -> T {
     ARCH.dispatch(work)
+}
+
+/// Runs `beside` on a thread of its own while `here` runs on this one, and gives what both give.
+///
+/// # Errors
+/// The system refuses the thread.
+pub fn both<A, B: Send>(
+    here: impl FnOnce() -> A,
+    beside: impl FnOnce() -> B + Send,
+) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let beside = thread::Builder::new()
+            .spawn_scoped(scope, beside)
+            .map_err(|e| Error::device(format!("cannot start a thread: {e}")))?;
+        let here = here();
+        match beside.join() {
+            Ok(beside) => Ok((here, beside)),
+            Err(cause) => resume_unwind(cause),
+        }
+    })
 }
 
 /// A pool of worker threads.

@@ -116,7 +116,7 @@ fn a_shared_state_is_read_after_it_is_assigned() {
     let mut reference = Reference::new(1).expect("threads");
     let plan = Plan::new(Arc::new(graph.expect("it records")), reference.target()).expect("a plan");
     let plan = reference.prepare(Arc::new(plan)).expect("it fits");
-    reference.write("s", &Array::scalar(1.0)).expect("a state");
+    reference.write("s", Array::scalar(1.0)).expect("a state");
     reference
         .run(plan, &[("x", &Array::scalar(3.0))], None)
         .expect("it runs");

@@ -366,6 +366,14 @@ fn totals_are_known_before_anything_runs() {
     ] {
         assert!(json[key].as_f64().is_some_and(|x| x > 0.0), "{key}");
     }
+    let on_cpu = done(&[&bench[..], &["--device", "cpu"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&on_cpu).expect("JSON");
+    for key in ["dispatches", "host_microseconds_per_dispatch"] {
+        assert!(
+            json.get(key).is_some_and(serde_json::Value::is_null),
+            "{key}"
+        );
+    }
 }
 
 #[test]

@@ -308,7 +308,7 @@ impl Case<'_> {
         for (_, leaf, spec) in graph.leaves() {
             if let LeafKind::Parameter(_) = leaf.kind {
                 let before = Array::zeros(spec);
-                executor.write(&leaf.name, &before).expect("it is known");
+                executor.write(&leaf.name, before).expect("it is known");
             }
         }
         let got = executor.run(plan, &[], None).expect("it runs");

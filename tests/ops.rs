@@ -172,8 +172,8 @@ mod gpu {
             self.checked.plan(prepared)
         }
 
-        fn write(&mut self, name: &str, value: &Array) -> Result<()> {
-            self.checked.write(name, value)?;
+        fn write(&mut self, name: &str, value: Array) -> Result<()> {
+            self.checked.write(name, value.clone())?;
             self.unchecked.write(name, value)
         }
 

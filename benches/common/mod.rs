@@ -35,7 +35,7 @@ impl Bench {
         let record = || graph(name, pass, batch, size);
         let graph = runner.prepare("bench", batch, record).expect("it fits");
         let weights = Weights::initial(&graph, 0).expect("initialisers");
-        runner.set_weights(&graph, &weights).expect("they fit");
+        runner.set_weights(&graph, weights).expect("they fit");
         let mut inputs = inputs(name, batch, size);
         inputs.retain(|(own, _)| pass == Pass::TrainingStep || *own == "x");
         Self {

@@ -65,8 +65,8 @@ fn run_reference(
     let mut run = || {
         let plan = Arc::new(Plan::new(graph.clone(), reference.target())?);
         let prepared = reference.prepare(plan)?;
-        for (name, value) in lasting {
-            reference.write(name, value)?;
+        for &(name, value) in lasting {
+            reference.write(name, value.clone())?;
         }
         reference.run(prepared, inputs, Some(&mut watch))
     };

@@ -11,7 +11,8 @@ use std::time::Instant;
 
 /// Measures the median time of a training step (forward, backward, update) or of an inference, after a warm-up.
 ///
-/// A bare model trains on the mean square of its result, with the optimiser of the system.
+/// A bare model trains on the mean square of its result, with the optimiser of the system. On a gpu it says what the host
+/// does for each dispatch, too.
 ///
 /// Example: axenic bench resnet18 --batch 16 --size 224 --train --steps 10
 #[derive(clap::Args)]
@@ -56,6 +57,10 @@ struct Measured {
     gflops: f64,
     peak_bytes: u64,
     device: String,
+    /// What the device is given in a step; null where the host computes.
+    dispatches: Option<usize>,
+    /// The median time in which the host records and submits one, without waiting for the device.
+    host_microseconds_per_dispatch: Option<f64>,
 }
 
 impl Bench {
@@ -66,7 +71,7 @@ impl Bench {
             return Ok(Outcome::Done);
         }
         let row = |name: &str, value: String| vec![name.to_string(), value];
-        show::result(&show::table(&[
+        let mut rows = vec![
             row(
                 "seconds per step",
                 format!("{:.4}", measured.seconds_per_step),
@@ -78,7 +83,15 @@ impl Bench {
             row("GFLOP/s", format!("{:.1}", measured.gflops)),
             row("peak memory", format!("{} MiB", measured.peak_bytes >> 20)),
             row("device", measured.device),
-        ]))?;
+        ];
+        rows.extend(
+            measured
+                .dispatches
+                .map(|n| row("dispatches per step", n.to_string())),
+        );
+        let host = measured.host_microseconds_per_dispatch;
+        rows.extend(host.map(|us| row("host time per dispatch", format!("{us:.2} µs"))));
+        show::result(&show::table(&rows))?;
         Ok(Outcome::Done)
     }
 
@@ -89,16 +102,21 @@ impl Bench {
         let configured = configured.tuned(self.tuning.clone(), pass)?;
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;
-        runner.set_weights(&graph, &Weights::initial(&graph, self.seed)?)?;
+        runner.set_weights(&graph, Weights::initial(&graph, self.seed)?)?;
         let inputs = configured.inputs(pass, batch, self.seed)?;
         let named: Vec<(&str, &Array)> =
             inputs.iter().map(|(name, array)| (*name, array)).collect();
         runner.run("bench", batch, &named)?;
-        let mut seconds = Vec::new();
+        let (mut seconds, mut host) = (Vec::new(), Vec::new());
+        let mut dispatches = None;
         for _ in 0..self.steps {
             let begin = Instant::now();
             runner.run("bench", batch, &named)?;
             seconds.push(begin.elapsed().as_secs_f64());
+            if let Some(time) = runner.host_time("bench", batch) {
+                host.push(1e6 * time.elapsed.as_secs_f64() / time.dispatches as f64);
+                dispatches = Some(time.dispatches);
+            }
         }
         let median = median(&mut seconds);
         let flops = runner.flops("bench", batch);
@@ -108,6 +126,8 @@ impl Bench {
             gflops: flops as f64 / median / 1e9,
             peak_bytes: runner.peak_bytes(),
             device: runner.description(),
+            dispatches,
+            host_microseconds_per_dispatch: dispatches.map(|_| self::median(&mut host)),
         })
     }
 }

@@ -61,8 +61,8 @@ impl Evaluate {
             PartWord::All => Part::All,
         };
         let folder = RunFolder::open(&self.run)?;
-        let mut runner = self.compute.runner()?;
-        let reader = Reader::open(&folder, &mut runner, INFERENCE_BATCH)?;
+        let open = || self.compute.runner();
+        let (reader, mut runner) = Reader::open(&folder, INFERENCE_BATCH, open)?;
         // What is to be split as in training is examined as in training.
         let purpose = match part {
             Part::All => Purpose::Scoring,
@@ -91,9 +91,8 @@ impl Evaluate {
             &mut progress,
         );
         progress.end();
-        let counts: Vec<u64> = folder.load_best()?.entry("training_counts")?;
         let seed = self.seed.unwrap_or(reader.config.train.seed);
-        let evaluation = evaluate(part.name(), &outcomes?, &counts, seed)?;
+        let evaluation = evaluate(part.name(), &outcomes?, &reader.training_counts, seed)?;
         if self.json {
             show::json(&evaluation)?
         } else {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::explain::attention_overlay;
 use crate::report;
 use crate::systems::ife::graphs::TASKS;
-use crate::systems::ife::reader::Reader;
+use crate::systems::ife::reader::{Reader, pictures};
 use crate::systems::ife::result::Example;
 use crate::systems::ife::run::RunFolder;
 use crate::train::Files;
@@ -43,14 +43,15 @@ impl Explain {
     pub(super) fn run(self) -> Result<Outcome> {
         let Method::Attention = self.method;
         let folder = RunFolder::open(&self.run)?;
-        let mut runner = self.compute.runner()?;
-        let reader = Reader::open(&folder, &mut runner, 1)?;
+        let size = folder.config()?.model.size;
+        let pictures = pictures(self.images.clone(), size, self.compute.threads)?;
+        let (reader, mut runner) = Reader::open(&folder, 1, || self.compute.runner())?;
         let files = Files::default();
         files.make_folder(&self.out)?;
         let mut examples = Vec::new();
         let mut outcome = Outcome::Done;
-        for (i, path) in self.images.iter().enumerate() {
-            match reader.read(&mut runner, path, None) {
+        for (i, (path, picture)) in self.images.iter().zip(pictures).enumerate() {
+            match picture.and_then(|picture| reader.read(&mut runner, &picture, None)) {
                 Ok(example) => {
                     write_overlays(&files, &self.out, i, path, &example)?;
                     examples.push(example);

@@ -80,7 +80,7 @@ impl Forward {
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("forward", 0, || Ok(graph))?;
         runner
-            .set_weights(&graph, &weights)
+            .set_weights(&graph, weights)
             .map_err(|e| e.within(self.weights.display()))?;
         let named: Vec<(&str, &Array)> = inputs
             .iter()
@@ -138,9 +138,7 @@ fn images(given: &Weights) -> Result<&Array> {
 fn single((name, array): (String, Array)) -> Result<(String, Array)> {
     let array = match array.numbers() {
         Numbers::U32(_) => array,
-        Numbers::F32(_) | Numbers::F64(_) => {
-            Array::new(array.shape(), array.to_f32().into_owned())?
-        }
+        Numbers::F32(_) | Numbers::F64(_) => Array::new(array.shape(), array.into_f32())?,
     };
     Ok((name, array))
 }

@@ -4,7 +4,7 @@ use super::compute::Compute;
 use super::{Outcome, show};
 use crate::error::Result;
 use crate::report;
-use crate::systems::ife::reader::Reader;
+use crate::systems::ife::reader::{Reader, pictures};
 use crate::systems::ife::run::RunFolder;
 use std::path::PathBuf;
 
@@ -33,12 +33,13 @@ pub(super) struct Predict {
 impl Predict {
     pub(super) fn run(self) -> Result<Outcome> {
         let folder = RunFolder::open(&self.run)?;
-        let mut runner = self.compute.runner()?;
-        let reader = Reader::open(&folder, &mut runner, 1)?;
+        let size = folder.config()?.model.size;
+        let pictures = pictures(self.images, size, self.compute.threads)?;
+        let (reader, mut runner) = Reader::open(&folder, 1, || self.compute.runner())?;
         let mut predictions = Vec::new();
         let mut outcome = Outcome::Done;
-        for path in &self.images {
-            match reader.read(&mut runner, path, None) {
+        for picture in pictures {
+            match picture.and_then(|picture| reader.read(&mut runner, &picture, None)) {
                 Ok(example) => predictions.push(example.prediction),
                 Err(e) if e.is_input() => {
                     show::note(&format!("axenic: {e}"));

@@ -82,7 +82,7 @@ fn audit_plan(
     let plan = executor.prepare(plan)?;
     lasting
         .iter()
-        .try_for_each(|(name, value)| executor.write(name, value))?;
+        .try_for_each(|&(name, value)| executor.write(name, value.clone()))?;
     let mut audit = Audit::new(&graph, sample)?;
     audit.is_f64 = executor.target() == Target::Reference;
     audit.take_leaves(lasting, inputs)?;

@@ -62,7 +62,7 @@ fn run_fresh(
     let plan = executor.prepare(Arc::new(Plan::new(graph.clone(), executor.target())?))?;
     lasting
         .iter()
-        .try_for_each(|(name, value)| executor.write(name, value))?;
+        .try_for_each(|&(name, value)| executor.write(name, value.clone()))?;
     executor.run(plan, inputs, Some(watch))?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::{AnyOp, Target, View, ViewMut};
 use crate::plan::Plan;
 use crate::workers::Workers;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Runs plans in f32 on the host's cores. The bits do not depend on the number of workers.
@@ -33,8 +34,12 @@ impl HostReal for f32 {
         op.eval_cpu(inputs, outputs, scratch, workers);
     }
 
-    fn from_array(array: &Array) -> Vec<f32> {
-        array.to_f32().into_owned()
+    fn of_array(array: &Array) -> Cow<'_, [f32]> {
+        array.to_f32()
+    }
+
+    fn from_array(array: Array) -> Vec<f32> {
+        array.into_f32()
     }
 
     fn into_numbers(values: Vec<f32>) -> Numbers {
@@ -62,7 +67,7 @@ impl Executor for Cpu {
         self.0.plan(prepared)
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         self.0.write(name, value)
     }
 

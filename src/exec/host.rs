@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{AnyOp, Leaf, LeafKind, Slice, SliceMut, ValueId, View, ViewMut};
 use crate::plan::{Place, Plan, Slot, Step};
 use crate::workers::Workers;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ pub(super) trait HostReal: crate::real::Real {
         scratch: &mut [&mut [Self]],
         workers: &Workers,
     );
-    /// Numbers in this precision.
-    fn from_array(array: &Array) -> Vec<Self>;
+    /// An array's numbers in this precision.
+    fn of_array(array: &Array) -> Cow<'_, [Self]>;
+    /// An array's numbers in this precision, in the same memory if they are so already.
+    fn from_array(array: Array) -> Vec<Self>;
     /// Numbers as an array holds them.
     fn into_numbers(values: Vec<Self>) -> Numbers;
 }
@@ -56,10 +59,17 @@ impl<R: HostReal> Buffer<R> {
         }
     }
 
-    fn from_array(array: &Array) -> Self {
-        match array.numbers() {
-            Numbers::U32(values) => Buffer::Index(values.clone()),
-            _ => Buffer::Real(R::from_array(array)),
+    fn from_array(array: Array) -> Self {
+        match array.as_u32() {
+            Some(values) => Buffer::Index(values.to_vec()),
+            None => Buffer::Real(R::from_array(array)),
+        }
+    }
+
+    fn copy_of(view: View<R>) -> Self {
+        match view.slice {
+            Slice::Real(values) => Buffer::Real(values.to_vec()),
+            Slice::Index(values) => Buffer::Index(values.to_vec()),
         }
     }
 
@@ -92,6 +102,32 @@ impl<R: HostReal> Buffer<R> {
             (Buffer::Real(values), Slice::Real(new)) => values.copy_from_slice(new),
             (Buffer::Index(values), Slice::Index(new)) => values.copy_from_slice(new),
             _ => unreachable!("an assignment keeps the element type"),
+        }
+    }
+}
+
+/// An input, which stays where it is if it has the executor's precision.
+enum Given<'a, R: Clone> {
+    Real(Cow<'a, [R]>),
+    Index(&'a [u32]),
+}
+
+impl<'a, R: HostReal> Given<'a, R> {
+    fn new(array: &'a Array) -> Self {
+        match array.as_u32() {
+            Some(values) => Given::Index(values),
+            None => Given::Real(R::of_array(array)),
+        }
+    }
+
+    fn view(&self, spec: Spec) -> View<'_, R> {
+        let slice = match self {
+            Given::Real(values) => Slice::Real(values),
+            Given::Index(values) => Slice::Index(values),
+        };
+        View {
+            shape: spec.shape,
+            slice,
         }
     }
 }
@@ -157,7 +193,7 @@ impl<R: HostReal> Host<R> {
         for (value, leaf, spec) in plan.graph().leaves() {
             match &leaf.kind {
                 LeafKind::Constant(array) => {
-                    constants.insert(value.node, Buffer::from_array(array));
+                    constants.insert(value.node, Buffer::from_array(array.as_ref().clone()));
                 }
                 LeafKind::Input => {}
                 LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
@@ -214,7 +250,7 @@ impl<R: HostReal> Host<R> {
         )))
     }
 
-    pub(super) fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    pub(super) fn write(&mut self, name: &str, value: Array) -> Result<()> {
         let lasting = self
             .lasting
             .get_mut(name)
@@ -244,9 +280,9 @@ impl<R: HostReal> Host<R> {
     ) -> Result<Vec<Array>> {
         let plan = self.plans[index].plan.clone();
         let inputs = super::match_inputs(&plan, inputs)?;
-        let given: HashMap<usize, Buffer<R>> = inputs
+        let given: HashMap<usize, Given<R>> = inputs
             .into_iter()
-            .map(|(node, array)| (node, Buffer::from_array(array)))
+            .map(|(node, array)| (node, Given::new(array)))
             .collect();
         let is_written = |name: &str| {
             self.lasting
@@ -275,9 +311,10 @@ impl<R: HostReal> Host<R> {
         let outcome = finished.map(|finished| match finished {
             None => Vec::new(),
             Some((outputs, assigned)) => {
-                for (name, new) in assigned {
-                    if let Some(lasting) = self.lasting.get_mut(&name) {
-                        lasting.store(new, &slots);
+                for (&(leaf, _), new) in plan.graph().assigns().iter().zip(assigned) {
+                    let leaf = plan.graph().nodes()[leaf.node].leaf();
+                    if let Some(own) = leaf.and_then(|leaf| self.lasting.get_mut(&leaf.name)) {
+                        own.store(new, &mut slots);
                     }
                 }
                 outputs
@@ -291,15 +328,20 @@ impl<R: HostReal> Host<R> {
     }
 }
 
-/// A value to be assigned: still in its slot, or copied because another assignment may overwrite the leaf it lies in.
+/// A value to be assigned: still in its slot, where no other assignment looks for it, or copied because one may, or may
+/// overwrite the leaf that it lies in.
 enum New<R> {
     InSlot(usize),
     Copied(Buffer<R>),
 }
 
 impl<R: HostReal> Lasting<R> {
-    fn store(&mut self, new: New<R>, slots: &[Buffer<R>]) {
+    /// Takes a new value; where leaf and slot are of one length, they exchange their memory.
+    fn store(&mut self, new: New<R>, slots: &mut [Buffer<R>]) {
         match (new, &mut self.buffer) {
+            (New::InSlot(slot), Some(own)) if own.len() == slots[slot].len() => {
+                std::mem::swap(own, &mut slots[slot]);
+            }
             (New::InSlot(slot), Some(own)) => own.copy_from(slots[slot].view(self.spec)),
             (New::InSlot(_), None) => unreachable!("a run needs every leaf written"),
             (New::Copied(buffer), own) => *own = Some(buffer),
@@ -307,15 +349,15 @@ impl<R: HostReal> Lasting<R> {
     }
 }
 
-/// Outputs in the graph's order, and what the named leaves are to become.
-type Results<R> = (Vec<Array>, Vec<(String, New<R>)>);
+/// Outputs and what the assigned leaves are to become, both in the graph's order.
+type Results<R> = (Vec<Array>, Vec<New<R>>);
 
 /// Everything a step reads that is no slot.
-struct Memory<'a, R> {
+struct Memory<'a, R: Clone> {
     plan: &'a Plan,
     constants: &'a HashMap<usize, Buffer<R>>,
     lasting: &'a HashMap<String, Lasting<R>>,
-    given: &'a HashMap<usize, Buffer<R>>,
+    given: &'a HashMap<usize, Given<'a, R>>,
 }
 
 impl<R: HostReal> Memory<'_, R> {
@@ -397,23 +439,22 @@ impl<R: HostReal> Memory<'_, R> {
 
     fn view<'s>(&'s self, slots: &'s [Buffer<R>], value: ValueId) -> View<'s, R> {
         let spec = self.plan.graph().spec(value);
-        let buffer = match self.plan.place(value) {
-            Place::Slot(slot) => &slots[slot],
-            Place::Leaf(node) => self.leaf(node),
-        };
-        buffer.view(spec)
+        match self.plan.place(value) {
+            Place::Slot(slot) => slots[slot].view(spec),
+            Place::Leaf(node) => self.leaf(node, spec),
+        }
     }
 
-    fn leaf(&self, node: usize) -> &Buffer<R> {
+    fn leaf(&self, node: usize, spec: Spec) -> View<'_, R> {
         let leaf = self.plan.graph().nodes()[node].leaf();
         let lasting = leaf
             .filter(|leaf| leaf.kind.init().is_some())
             .and_then(|leaf| self.lasting[&leaf.name].buffer.as_ref());
-        lasting.unwrap_or_else(|| {
-            self.given
-                .get(&node)
-                .unwrap_or_else(|| &self.constants[&node])
-        })
+        match (lasting, self.given.get(&node)) {
+            (Some(lasting), _) => lasting.view(spec),
+            (None, Some(given)) => given.view(spec),
+            (None, None) => self.constants[&node].view(spec),
+        }
     }
 
     fn results(&self, slots: &[Buffer<R>]) -> Result<Results<R>> {
@@ -423,14 +464,11 @@ impl<R: HostReal> Memory<'_, R> {
             .iter()
             .map(|(_, value)| to_array(self.view(slots, *value)))
             .collect::<Result<_>>()?;
-        let assigned = graph.assigns().iter().filter_map(|&(leaf, value)| {
-            let new = match self.plan.place(value) {
-                Place::Slot(slot) => New::InSlot(slot),
-                Place::Leaf(node) => New::Copied(self.leaf(node).clone()),
-            };
-            graph.nodes()[leaf.node]
-                .leaf()
-                .map(|leaf| (leaf.name.clone(), new))
+        let mut taken = vec![false; slots.len()];
+        let assigned = graph.assigns().iter();
+        let assigned = assigned.map(|&(_, value)| match self.plan.place(value) {
+            Place::Slot(slot) if !std::mem::replace(&mut taken[slot], true) => New::InSlot(slot),
+            _ => New::Copied(Buffer::copy_of(self.view(slots, value))),
         });
         Ok((outputs, assigned.collect()))
     }

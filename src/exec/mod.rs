@@ -64,6 +64,15 @@ impl Timing {
     }
 }
 
+/// What a run costs the host where a device computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostTime {
+    /// The dispatches that the device is given.
+    pub dispatches: usize,
+    /// How long it takes to record and submit them, and what comes behind them, without waiting for the device.
+    pub elapsed: Duration,
+}
+
 /// Sees every node as it is computed, and may end the run.
 pub type Watch<'a> = dyn FnMut(Moment) -> ControlFlow<()> + 'a;
 
@@ -80,6 +89,11 @@ pub trait Executor {
         Timing::Computation
     }
 
+    /// What the last unwatched run of a plan cost the host; `None` where the host computes itself, or before that run.
+    fn host_time(&self, _prepared: Prepared) -> Option<HostTime> {
+        None
+    }
+
     /// Makes a plan ready. Lasting leaves that are new to the executor are created; they must be written before a run.
     ///
     /// # Errors
@@ -89,11 +103,11 @@ pub trait Executor {
     /// A plan that was prepared.
     fn plan(&self, prepared: Prepared) -> &Arc<Plan>;
 
-    /// Sets a parameter or state.
+    /// Sets a parameter or state, whose numbers the executor may keep as they lie in memory.
     ///
     /// # Errors
     /// No prepared plan has it, or its shape differs.
-    fn write(&mut self, name: &str, value: &Array) -> Result<()>;
+    fn write(&mut self, name: &str, value: Array) -> Result<()>;
 
     /// The present value of a parameter or state.
     ///

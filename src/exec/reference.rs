@@ -9,6 +9,7 @@ use crate::plan::Plan;
 use crate::real::{Bounded, Real};
 use crate::shape::Shape;
 use crate::workers::Workers;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,8 +37,12 @@ impl HostReal for f64 {
         op.eval_reference(inputs, outputs, workers);
     }
 
-    fn from_array(array: &Array) -> Vec<f64> {
-        array.to_f64().into_owned()
+    fn of_array(array: &Array) -> Cow<'_, [f64]> {
+        array.to_f64()
+    }
+
+    fn from_array(array: Array) -> Vec<f64> {
+        array.into_f64()
     }
 
     fn into_numbers(values: Vec<f64>) -> Numbers {
@@ -63,7 +68,7 @@ impl Executor for Reference {
         self.0.plan(prepared)
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         self.0.write(name, value)
     }
 
@@ -108,7 +113,7 @@ pub fn eval<const N: usize>(
     let plan = reference.prepare(Arc::new(Plan::new(graph.clone(), Target::Reference)?))?;
     for (_, leaf, spec) in graph.leaves() {
         if let Some(init) = leaf.kind.init() {
-            reference.write(&leaf.name, &init.numbers(0, &leaf.name, spec)?)?;
+            reference.write(&leaf.name, init.numbers(0, &leaf.name, spec)?)?;
         }
     }
     let outputs = reference.run(plan, &[], None)?;

@@ -223,7 +223,7 @@ impl Ledger {
         let give = |executor: &mut dyn Executor| {
             lasting
                 .iter()
-                .try_for_each(|(name, value)| executor.write(name, value))
+                .try_for_each(|&(name, value)| executor.write(name, value.clone()))
         };
         give(executor)?;
         let values = executor.trace(prepared, inputs)?;

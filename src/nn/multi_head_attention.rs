@@ -192,8 +192,7 @@ mod tests {
         let shapes: [Shape; 4] = [[12, 4].into(), [12].into(), [4, 4].into(), [4].into()];
         for (i, (name, shape)) in parameters.into_iter().zip(shapes).enumerate() {
             let name = format!("attn.{name}");
-            host.write(&name, &sines(i + 1, shape))
-                .expect("a parameter");
+            host.write(&name, sines(i + 1, shape)).expect("a parameter");
         }
         let (x, memory) = (sines(5, [1, 2, 4]), sines(6, [1, 3, 4]));
         host.run(plan, &[("x", &x), ("memory", &memory)], None)

@@ -101,11 +101,11 @@ mod tests {
         let plan = Plan::new(graph, host.target()).expect("a plan");
         let plan = host.prepare(Arc::new(plan)).expect("it prepares");
         let states = ["step", "exp_avg.w", "exp_avg_sq.w"].map(|name| format!("optimizer.{name}"));
-        host.write("w", &[2.0].into()).expect("w");
-        host.write(&states[0], &Array::scalar(0.0))
+        host.write("w", [2.0].into()).expect("w");
+        host.write(&states[0], Array::scalar(0.0))
             .expect("the step");
         for state in &states[1..] {
-            host.write(state, &[0.0].into()).expect("a moment");
+            host.write(state, [0.0].into()).expect("a moment");
         }
         let (x, rate) = ([3.0].into(), Array::scalar(0.1));
         for step in 1..=2 {

@@ -124,7 +124,7 @@ impl Checkpoints {
     /// Reads one checkpoint.
     fn open<S: DeserializeOwned>(&self, path: &Path) -> Result<Checkpoint<S>> {
         let read = || -> Result<(Weights, S)> {
-            let file = Weights::parse_own(&self.files.read(path)?)?;
+            let file = Weights::read_own(self.files.open(path)?)?;
             let standing = file.entry(STANDING)?;
             Ok((file, standing))
         };

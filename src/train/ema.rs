@@ -55,10 +55,10 @@ mod tests {
         let plan = host
             .prepare(Arc::new(plan.expect("a plan")))
             .expect("it prepares");
-        host.write("w", &[1.0].into()).expect("w");
-        host.write("optimizer.ema.w", &[f64::NAN].into())
+        host.write("w", [1.0].into()).expect("w");
+        host.write("optimizer.ema.w", [f64::NAN].into())
             .expect("the average");
-        host.write("optimizer.n_averaged", &Array::scalar(0.0))
+        host.write("optimizer.n_averaged", Array::scalar(0.0))
             .expect("the count");
         for expected in [2.0, 3.5, 6.875] {
             host.run(plan, &[], None).expect("it runs");

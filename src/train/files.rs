@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// There is no such folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
-    /// The whole content of a file.
+    /// Opens a file to be read.
     ///
     /// # Errors
     /// There is no such file.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn open(&self, path: &Path) -> io::Result<File>;
     /// Makes a file, writes it, and makes its content durable.
     ///
     /// # Errors
@@ -75,8 +75,8 @@ impl Disk for System {
             .collect()
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -172,12 +172,26 @@ impl Files {
         self.0.remove(partial).ok();
     }
 
+    /// Opens a file to be read.
+    ///
+    /// # Errors
+    /// It is missing or cannot be read; the error names it.
+    pub fn open(&self, path: &Path) -> Result<File> {
+        self.0.open(path).map_err(|e| cannot("read", path, &e))
+    }
+
     /// The whole content of a file.
     ///
     /// # Errors
     /// It is missing or cannot be read; the error names it.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        self.0.read(path).map_err(|e| cannot("read", path, &e))
+        self.content(path).map_err(|e| cannot("read", path, &e))
+    }
+
+    fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.0.open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Writes a file unless it holds just that.
@@ -185,7 +199,7 @@ impl Files {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn restore(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        match self.0.read(path) {
+        match self.content(path) {
             Ok(present) if present == bytes => Ok(()),
             _ => self.write(path, bytes),
         }

@@ -4,7 +4,7 @@
 use super::Weights;
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Moment, Prepared};
+use crate::exec::{Executor, HostTime, Moment, Prepared};
 use crate::graph::{Graph, Target};
 use crate::ops::{WinogradTile, with_winograd};
 use crate::plan::Plan;
@@ -169,6 +169,12 @@ impl Runner {
         Ok((ready.prepared, ready.plan.clone()))
     }
 
+    /// What the last run of a prepared plan cost the host; `None` where the host computes itself.
+    pub fn host_time(&self, purpose: &'static str, batch: usize) -> Option<HostTime> {
+        let ready = self.plans.get(&(purpose, batch))?;
+        self.executor.host_time(ready.prepared)
+    }
+
     /// The floating-point operations of a prepared plan; 0 if there is none.
     pub fn flops(&self, purpose: &'static str, batch: usize) -> u64 {
         self.plans
@@ -197,7 +203,7 @@ impl Runner {
     ///
     /// # Errors
     /// The weights do not fit.
-    pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
+    pub fn set_weights(&mut self, graph: &Graph, weights: Weights) -> Result<()> {
         weights.write_to(graph, self.executor.as_mut())
     }
 }

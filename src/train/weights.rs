@@ -1,16 +1,19 @@
 //! Named tensors: initialising, checking against a graph, and their files (safetensors).
 
 use super::optimizer::OPTIMIZER;
-use super::stored::WeightFile;
+use super::stored::{StoredTensor, WeightFile};
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::graph::Graph;
+use crate::workers;
 use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::Path;
+use std::sync::mpsc;
 
 /// The one key of a file's metadata; its value is JSON.
 const METADATA_KEY: &str = "axenic";
@@ -74,17 +77,19 @@ impl Weights {
         })
     }
 
-    /// Writes everything that the graph needs to an executor that has prepared it.
+    /// Hands everything that the graph needs over to an executor that has prepared it.
     ///
     /// # Errors
     /// As [`check`](Self::check), or the executor fails.
-    pub fn write_to(&self, graph: &Graph, executor: &mut dyn Executor) -> Result<()> {
+    pub fn write_to(mut self, graph: &Graph, executor: &mut dyn Executor) -> Result<()> {
         self.check(graph)?;
-        for (_, leaf, _) in graph
+        let lasting = graph
             .leaves()
-            .filter(|(_, leaf, _)| leaf.kind.init().is_some())
-        {
-            executor.write(&leaf.name, &self.tensors[&leaf.name])?;
+            .filter(|(_, leaf, _)| leaf.kind.init().is_some());
+        for (_, leaf, _) in lasting {
+            if let Some(array) = self.tensors.remove(&leaf.name) {
+                executor.write(&leaf.name, array)?;
+            }
         }
         Ok(())
     }
@@ -170,37 +175,19 @@ impl Weights {
 
     /// SHA-256 over the sorted names, the shapes and the bytes.
     pub fn digest(&self) -> String {
-        hex(self.hashed(Sha256::new()))
+        self.hashed(Sha256::new())
     }
 
-    /// SHA-256 over everything that a file holds: the metadata, the types, and what [`digest`](Self::digest) covers.
+    /// SHA-256 over everything that a file holds.
     fn payload_digest(&self) -> String {
-        let metadata = serde_json::Value::Object(self.metadata.clone()).to_string();
-        let mut hasher = Sha256::new();
-        hasher.update((metadata.len() as u64).to_le_bytes());
-        hasher.update(metadata);
-        for array in self.tensors.values() {
-            hasher.update([match array.numbers() {
-                Numbers::F32(_) => 0,
-                Numbers::U32(_) => 1,
-                Numbers::F64(_) => 2,
-            }]);
-        }
-        hex(self.hashed(hasher))
+        let numbers = self.tensors.values().map(Array::numbers);
+        self.hashed(payload_hasher(&self.metadata, numbers))
     }
 
-    fn hashed(&self, mut hasher: Sha256) -> Sha256 {
-        for (name, array) in &self.tensors {
-            hasher.update((name.len() as u64).to_le_bytes());
-            hasher.update(name);
-            hasher.update((array.shape().len() as u64).to_le_bytes());
-            array
-                .shape()
-                .iter()
-                .for_each(|&n| hasher.update((n as u64).to_le_bytes()));
-            hasher.update(array_bytes(array));
-        }
-        hasher
+    fn hashed(&self, mut hasher: Sha256) -> String {
+        let tensors = self.tensors.iter();
+        tensors.for_each(|(name, array)| hash(&mut hasher, name, array));
+        hex(hasher)
     }
 
     /// The first tensor, by name, that holds a number that is not finite.
@@ -274,6 +261,14 @@ impl Weights {
         Self::from_file(&WeightFile::read(path)?).map_err(|e| e.within(path.display()))
     }
 
+    /// As [`load_own`](Self::load_own), of a file that is open; the error does not name it.
+    ///
+    /// # Errors
+    /// As [`load_own`](Self::load_own).
+    pub fn read_own(file: File) -> Result<Self> {
+        proven(Self::from_file(&WeightFile::open(file)?)?)
+    }
+
     /// Reads the bytes of a weight file.
     ///
     /// # Errors
@@ -315,13 +310,11 @@ impl Weights {
         if !file.metadata.contains_key(METADATA_KEY) {
             return Ok(None);
         }
-        let mut weights = Self {
-            metadata: Self::entries(file)?,
-            tensors: decoded(file)?,
-        };
-        let stated = weights.metadata.remove(DIGEST_ENTRY);
-        match stated == Some(weights.payload_digest().into()) {
-            true => Ok(Some(weights)),
+        let mut metadata = Self::entries(file)?;
+        let stated = metadata.remove(DIGEST_ENTRY);
+        let (tensors, digest) = decoded_and_hashed(file, &metadata)?;
+        match stated == Some(digest.into()) {
+            true => Ok(Some(Self { tensors, metadata })),
             false => Err(Error::checkpoint(
                 "its content does not match its digest: the file is damaged",
             )),
@@ -344,18 +337,84 @@ impl Weights {
     }
 }
 
-/// All tensors of a file by their paths.
-fn decoded(file: &WeightFile) -> Result<BTreeMap<String, Array>> {
+/// The tensors of a file by their paths.
+fn by_path(file: &WeightFile) -> Result<BTreeMap<String, &StoredTensor>> {
     let mut tensors = BTreeMap::new();
     for tensor in &file.tensors {
         let path = tensor.path();
-        if tensors.insert(path.clone(), file.array(tensor)?).is_some() {
+        if tensors.insert(path.clone(), tensor).is_some() {
             return Err(Error::checkpoint(format!(
                 "its tensor {path:?} is there twice"
             )));
         }
     }
     Ok(tensors)
+}
+
+/// All tensors of a file by their paths.
+fn decoded(file: &WeightFile) -> Result<BTreeMap<String, Array>> {
+    let tensors = by_path(file)?.into_iter();
+    let read = |(path, tensor)| Ok((path, file.array(tensor)?));
+    tensors.map(read).collect()
+}
+
+/// All tensors of a file by their paths, and the digest of these and its metadata: while a tensor is read, those before
+/// it are hashed beside it.
+fn decoded_and_hashed(
+    file: &WeightFile,
+    metadata: &serde_json::Map<String, serde_json::Value>,
+) -> Result<(BTreeMap<String, Array>, String)> {
+    let stored = by_path(file)?;
+    let none = stored.values().map(|tensor| tensor.no_numbers());
+    let mut hasher = payload_hasher(metadata, &none.collect::<Result<Vec<_>>>()?);
+    let (send, receive) = mpsc::channel();
+    let read = || -> Result<()> {
+        let send = send;
+        for (path, tensor) in stored {
+            // The receiver ends behind this sender.
+            send.send((path, file.array(tensor)?)).ok();
+        }
+        Ok(())
+    };
+    let hashed = || {
+        let received = receive.into_iter();
+        let tensors = received.inspect(|(name, array)| hash(&mut hasher, name, array));
+        (tensors.collect(), hex(hasher))
+    };
+    let (read, hashed) = workers::both(read, hashed)?;
+    read.map(|()| hashed)
+}
+
+/// A hasher of everything that a file holds, which has taken in the metadata and the types; the tensors follow, sorted by
+/// their names.
+fn payload_hasher<'a>(
+    metadata: &serde_json::Map<String, serde_json::Value>,
+    numbers: impl IntoIterator<Item = &'a Numbers>,
+) -> Sha256 {
+    let metadata = serde_json::Value::Object(metadata.clone()).to_string();
+    let mut hasher = Sha256::new();
+    hasher.update((metadata.len() as u64).to_le_bytes());
+    hasher.update(metadata);
+    for numbers in numbers {
+        hasher.update([match numbers {
+            Numbers::F32(_) => 0,
+            Numbers::U32(_) => 1,
+            Numbers::F64(_) => 2,
+        }]);
+    }
+    hasher
+}
+
+/// Takes in a tensor.
+fn hash(hasher: &mut Sha256, name: &str, array: &Array) {
+    hasher.update((name.len() as u64).to_le_bytes());
+    hasher.update(name);
+    hasher.update((array.shape().len() as u64).to_le_bytes());
+    let lengths = array.shape();
+    lengths
+        .iter()
+        .for_each(|&n| hasher.update((n as u64).to_le_bytes()));
+    hasher.update(array_bytes(array));
 }
 
 fn proven((weights, proof): (Weights, Proof)) -> Result<Weights> {
@@ -375,12 +434,19 @@ pub(super) fn hex(hasher: Sha256) -> String {
 /// The first element that is no finite number.
 pub(super) fn not_finite(array: &Array) -> Option<usize> {
     match array.numbers() {
-        // Without leaving early, so that the usual answer comes fast.
-        Numbers::F32(values) if values.iter().fold(true, |all, x| all & x.is_finite()) => None,
+        Numbers::F32(values) if are_finite(values) => None,
         Numbers::F32(values) => values.iter().position(|x| !x.is_finite()),
         Numbers::F64(values) => values.iter().position(|x| !x.is_finite()),
         _ => None,
     }
+}
+
+/// Without leaving early, so that the usual answer comes fast.
+fn are_finite(values: &[f32]) -> bool {
+    workers::vectorised(
+        #[inline(always)]
+        || values.iter().fold(true, |all, x| all & x.is_finite()),
+    )
 }
 
 /// The format is little-endian, as every machine this is built for.

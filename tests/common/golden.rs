@@ -115,7 +115,9 @@ pub(crate) fn set_hashed_weights(runner: &mut Runner, graph: &Graph) -> Weights 
             *array = Array::new(array.shape(), values).expect("it fits");
         }
     }
-    runner.set_weights(graph, &weights).expect("they fit");
+    runner
+        .set_weights(graph, weights.clone())
+        .expect("they fit");
     weights
 }
 

@@ -39,7 +39,7 @@ fn run(
     for (name, value) in &mut weights.tensors {
         *value = edit(name, value.clone());
     }
-    runner.set_weights(&graph, &weights).expect("they fit");
+    runner.set_weights(&graph, weights).expect("they fit");
     let values = runner.run("forward", 0, &[("x", x)]).expect("it runs");
     let values = values.into_inner().into_iter();
     values

@@ -202,7 +202,7 @@ fn shared_slots_change_no_bit() {
                 .collect();
             let write_states = |executor: &mut Box<dyn Executor>| {
                 for (name, array) in leaves.iter().filter(|(name, _)| lasting(name)) {
-                    executor.write(name, array).expect("it is a state");
+                    executor.write(name, array.clone()).expect("it is a state");
                 }
             };
             write_states(executor);

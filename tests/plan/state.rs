@@ -28,7 +28,7 @@ fn states_last_and_are_shared_by_plans() {
         let executor = executor.as_mut();
         let (step, double) = (prepare(executor, &step), prepare(executor, &double));
         executor
-            .write("s", &Array::from([10.0, 10.0, 10.0]))
+            .write("s", Array::from([10.0, 10.0, 10.0]))
             .expect("a state");
         for i in 0..3 {
             let before = executor.run(step, &[("x", &x)], None).expect("it runs");
@@ -75,7 +75,7 @@ fn assigned_values_may_lie_in_other_leaves() {
             ("d", 40.0),
             ("e", 50.0),
         ] {
-            executor.write(name, &array(first)).expect("a state");
+            executor.write(name, array(first)).expect("a state");
         }
         for expected in [[20.0, 30.0, 10.0], [30.0, 10.0, 20.0]] {
             let outputs = executor
@@ -96,6 +96,41 @@ fn assigned_values_may_lie_in_other_leaves() {
     }
 }
 
+/// A leaf and a slot may exchange their memory, but not one slot with two leaves; nor with a result.
+#[test]
+fn one_value_may_become_two_states() {
+    let graph = record(|r| {
+        let x = r.input("x", Spec::real([3]))?;
+        let scope = r.scope();
+        let a = scope.state("a", [3], Init::Constant(0.0))?;
+        let b = scope.state("b", [3], Init::Constant(0.0))?;
+        let (sum, product) = (ops::add(a, x)?, ops::mul(b, x)?);
+        r.assign("a", sum)?;
+        r.assign("b", sum)?;
+        r.output("sum", sum)?;
+        r.output("product", product)
+    });
+    let x = Array::from([1.0, 2.0, 3.0]);
+    for mut executor in executors() {
+        let executor = executor.as_mut();
+        let plan = prepare(executor, &graph);
+        executor.write("a", x.clone()).expect("a state");
+        executor.write("b", x.clone()).expect("a state");
+        for run in 1..5 {
+            let times = f64::from(run);
+            let outputs = executor.run(plan, &[("x", &x)], None).expect("it runs");
+            let sum = [1.0, 2.0, 3.0].map(|x| (times + 1.0) * x);
+            let product = [1.0, 4.0, 9.0].map(|square| times * square);
+            assert_eq!(*outputs[0].to_f64(), sum, "{}", executor.description());
+            assert_eq!(*outputs[1].to_f64(), product, "{}", executor.description());
+            for name in ["a", "b"] {
+                let state = executor.read(name).expect("a state");
+                assert_eq!(*state.to_f64(), sum, "{}", executor.description());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_that_is_broken_off_assigns_nothing() {
     let graph = record(|r| {
@@ -108,7 +143,7 @@ fn a_run_that_is_broken_off_assigns_nothing() {
         let executor = executor.as_mut();
         let plan = prepare(executor, &graph);
         executor
-            .write("s", &Array::from([1.0, 2.0]))
+            .write("s", Array::from([1.0, 2.0]))
             .expect("a state");
         let mut seen = 0;
         let mut stop = |moment: Moment| {
@@ -141,7 +176,7 @@ fn a_value_can_be_had_without_the_rest() {
         let executor = executor.as_mut();
         let plan = prepare(executor, &graph);
         let s = Array::from([1.0, -2.0]);
-        executor.write("s", &s).expect("a state");
+        executor.write("s", s.clone()).expect("a state");
         let got = executor
             .run_until(plan, &[], twice)
             .expect("it is computed");
@@ -265,14 +300,14 @@ fn mistakes_are_refused_in_the_same_words() {
         );
         assert_eq!(
             executor
-                .write("v", &x)
+                .write("v", x.clone())
                 .map_err(message)
                 .expect_err("refused"),
             unknown
         );
         assert_eq!(
             executor
-                .write("w", &long)
+                .write("w", long.clone())
                 .map_err(message)
                 .expect_err("refused"),
             "\"w\" has shape [2], but [3] was given"

@@ -70,7 +70,7 @@ impl Executor for Unsteady {
         self.own.plan(prepared)
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         self.own.write(name, value)
     }
 

@@ -41,7 +41,7 @@ impl Executor for Counting {
         self.inner.plan(prepared)
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         self.inner.write(name, value)
     }
 

@@ -249,7 +249,10 @@ fn a_step_is_audited_and_traced() {
         let plan = Plan::new(graph.clone(), executor.target()).expect("a plan");
         let prepared = executor.prepare(Arc::new(plan)).expect("it prepares");
         let first = Weights::initial(&graph, 1).expect("weights");
-        first.write_to(&graph, executor.as_mut()).expect("they fit");
+        first
+            .clone()
+            .write_to(&graph, executor.as_mut())
+            .expect("they fit");
         let rows = executor.trace(prepared, &own).expect("it runs");
         let copied =
             |row: &&axenic::exec::TraceRow| graph.nodes()[row.node].recomputation.is_some();

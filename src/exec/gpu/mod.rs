@@ -16,7 +16,7 @@ mod watched;
 pub use device::{Adapter, Choice, Kind};
 pub use pipeline::Checks;
 
-use super::{Executor, Prepared, Timing, Watch};
+use super::{Executor, HostTime, Prepared, Timing, Watch};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{Leaf, Target};
@@ -117,6 +117,10 @@ impl Executor for Gpu {
         }
     }
 
+    fn host_time(&self, Prepared(index): Prepared) -> Option<HostTime> {
+        self.plans[index].host_time
+    }
+
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         self.device.check()?;
         super::check_target(self, &plan)?;
@@ -135,13 +139,13 @@ impl Executor for Gpu {
         &self.plans[index].plan
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         let lasting = self
             .lasting
             .get_mut(name)
             .ok_or_else(|| super::unknown_leaf(name))?;
         super::check_spec(name, lasting.spec, value.spec())?;
-        memory::upload(&self.device, &lasting.buffer, value);
+        memory::upload(&self.device, &lasting.buffer, &value);
         self.device
             .check()
             .map_err(|e| e.within(format!("{name:?} {}", lasting.spec)))?;
@@ -168,7 +172,7 @@ impl Executor for Gpu {
         inputs: &[(&str, &Array)],
         watch: Option<&mut Watch>,
     ) -> Result<Vec<Array>> {
-        let ready = &self.plans[index];
+        let ready = &mut self.plans[index];
         let inputs = super::match_inputs(&ready.plan, inputs)?;
         let is_written = |name: &str| self.lasting.get(name).is_some_and(|own| own.written);
         super::check_written(&ready.plan, is_written)?;

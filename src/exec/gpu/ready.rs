@@ -5,11 +5,13 @@ use super::memory::{Staging, binding_bytes, buffer, bytes, copy, upload};
 use super::pipeline::{Pipelines, uniform_bytes};
 use crate::array::Array;
 use crate::error::{Error, Result};
+use crate::exec::HostTime;
 use crate::graph::{Binding, Launch, LeafKind, ValueId};
 use crate::plan::{Place, Plan, Step};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
 /// With more launches the device starts on the first while the host still records the rest. (Recording a launch takes the
@@ -67,6 +69,8 @@ pub(super) struct Ready {
     dispatches: Vec<Dispatch>,
     results: Staging,
     assignments: Vec<Copy>,
+    /// What the last run cost the host.
+    pub(super) host_time: Option<HostTime>,
 }
 
 impl Ready {
@@ -117,6 +121,7 @@ impl Ready {
             dispatches,
             results,
             assignments,
+            host_time: None,
         })
     }
 
@@ -126,7 +131,8 @@ impl Ready {
     }
 
     /// Runs all steps and assigns.
-    pub(super) fn run(&self, device: &Device) -> Result<Vec<Array>> {
+    pub(super) fn run(&mut self, device: &Device) -> Result<Vec<Array>> {
+        let begin = Instant::now();
         let mut encoder = device.encoder();
         for (i, part) in self.dispatches.chunks(LAUNCHES_PER_SUBMISSION).enumerate() {
             if i > 0 {
@@ -134,7 +140,12 @@ impl Ready {
             }
             record(&mut encoder, part, None);
         }
-        self.finish(device, encoder)
+        self.submit_last(device, encoder)?;
+        self.host_time = Some(HostTime {
+            dispatches: self.dispatches.len(),
+            elapsed: begin.elapsed(),
+        });
+        self.results.fetch(device)
     }
 
     /// Records the launches of a step.
@@ -156,12 +167,15 @@ impl Ready {
         self.buffers.of(&self.plan, value)
     }
 
-    /// Submits what is recorded, then reads the results, then assigns: a result may lie in a leaf that is overwritten.
-    pub(super) fn finish(
-        &self,
-        device: &Device,
-        mut encoder: CommandEncoder,
-    ) -> Result<Vec<Array>> {
+    /// Submits what is recorded, and gives the results.
+    pub(super) fn finish(&self, device: &Device, encoder: CommandEncoder) -> Result<Vec<Array>> {
+        self.submit_last(device, encoder)?;
+        self.results.fetch(device)
+    }
+
+    /// Submits what is recorded, behind it the reading of the results, then the assignments: a result may lie in a leaf that
+    /// is overwritten.
+    fn submit_last(&self, device: &Device, mut encoder: CommandEncoder) -> Result<()> {
         let outputs = self.plan.graph().outputs().iter();
         let sources = outputs.map(|(_, value)| self.buffers.of(&self.plan, *value));
         self.results.fill(&mut encoder, sources);
@@ -173,8 +187,7 @@ impl Ready {
                 assignment.bytes,
             );
         }
-        device.submit(encoder)?;
-        self.results.fetch(device)
+        device.submit(encoder)
     }
 }
 

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::familiarity::{Appearance, Familiarity, describe};
 use super::fit::{Fitted, Task};
 use super::images::{Images, Part, picture};
-use super::reader::Reader;
+use super::reader::{Picture, Reader};
 use super::result::{Evaluation, Example, RunReport};
 use super::run::{RunFolder, Standing};
 use super::score::{Outcome, evaluate};
@@ -44,7 +44,8 @@ pub fn finish(
     } = task;
     let threads = options.threads;
     let weights = folder.load_best()?;
-    study::load(runner, config, &weights, INFERENCE_BATCH)?;
+    let digest = weights.digest();
+    study::load(runner, config, weights, INFERENCE_BATCH)?;
     learn_familiarity(runner, config, images, folder, threads, progress)?;
     let mut evaluations: Vec<Evaluation> = Vec::new();
     let mut examples = Vec::new();
@@ -69,14 +70,14 @@ pub fn finish(
         )?);
         examples = choose_examples(&items, &outcomes);
     }
-    let examples = read_examples(runner, images, folder, &examples)?;
+    let examples = read_examples(runner, images, folder, config, &examples)?;
     Ok(RunReport {
         history: fitted.standing.rows.clone(),
         best_epoch: fitted.standing.best_epoch,
         evaluations,
         examples,
         config: config.to_toml()?,
-        facts: facts(runner, images, fitted, &weights.digest()),
+        facts: facts(runner, images, fitted, &digest),
         data: description(images),
         left_out: images.left_out.clone(),
     })
@@ -133,12 +134,15 @@ fn read_examples(
     runner: &mut Runner,
     images: &Images,
     folder: &RunFolder,
+    config: &Config,
     items: &[usize],
 ) -> Result<Vec<Example>> {
-    let reader = Reader::open(folder, runner, 1)?;
+    let counts = images.class_counts(Part::Train).to_vec();
+    let reader = Reader::on(folder, config.clone(), counts)?;
     let read = |&item: &usize| {
         let record = images.record(item);
-        let mut example = reader.read(runner, &record.path, Some(record.class))?;
+        let picture = Picture::read(&record.path, config.model.size)?;
+        let mut example = reader.read(runner, &picture, Some(record.class))?;
         example.prediction.image.clone_from(&record.id);
         Ok(example)
     };

@@ -175,7 +175,7 @@ impl Fit<'_> {
                 standing: Standing::first(self.task.config, self.task.images),
             },
         };
-        self.runner.set_weights(&graph, &weights)?;
+        self.runner.set_weights(&graph, weights)?;
         (self.standing, self.best) = (standing, best);
         Ok(is_there)
     }

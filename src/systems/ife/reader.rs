@@ -5,35 +5,102 @@ use super::decode::{Decoded, arg_max};
 use super::familiarity::{Appearance, Familiarity, describe};
 use super::images::{NORMALISATION, picture, stack};
 use super::result::{Example, Prediction};
-use super::run::{RunFolder, expect_trained_for};
+use super::run::{RunFolder, TRAINING_COUNTS, expect_trained_for};
 use super::study::{self, Reading};
 use crate::data::gel_table::CLASSES;
+use crate::data::loader::{Loader, Options};
 use crate::data::resize::Planes;
 use crate::error::Result;
 use crate::train::Runner;
-use std::path::Path;
+use crate::workers;
+use std::path::{Path, PathBuf};
 
 /// If no class is as probable as this, the prediction is called unsure.
 const UNSURE: f64 = 0.5;
+
+/// An image file, decoded and resized.
+pub struct Picture {
+    path: PathBuf,
+    planes: Planes,
+    /// What can be said of it in plain numbers.
+    description: Vec<f64>,
+}
+
+impl Picture {
+    /// Reads a file for a network that looks at `size` × `size` pixels.
+    ///
+    /// # Errors
+    /// It is not an image, or damaged.
+    pub fn read(path: &Path, size: usize) -> Result<Self> {
+        let planes = picture(path, size)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            description: describe(&planes),
+            planes,
+        })
+    }
+}
+
+/// Reads image files as [`Picture::read`] does, in their order, on threads that run ahead of whoever takes them; 0 means one
+/// thread for each core.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn pictures(
+    paths: Vec<PathBuf>,
+    size: usize,
+    threads: usize,
+) -> Result<impl Iterator<Item = Result<Picture>>> {
+    let one_by_one: Vec<Vec<usize>> = (0..paths.len()).map(|i| vec![i]).collect();
+    let read = move |i: usize, _, _| Picture::read(&paths[i], size);
+    let loader = Loader::new(&one_by_one, 0, Options { threads, ahead: 2 }, read)?;
+    Ok(loader.flat_map(|loaded| match loaded {
+        Ok(pictures) => pictures.into_iter().map(Ok).collect(),
+        Err(e) => vec![Err(e)],
+    }))
+}
 
 /// A trained network with what it needs to read images.
 pub struct Reader {
     /// The run's configuration.
     pub config: Config,
+    /// How many images of each class it was trained on.
+    pub training_counts: Vec<u64>,
     familiarity: Option<Familiarity>,
 }
 
 impl Reader {
-    /// Opens a run, and puts its best weights on the runner for batches of `batch` images.
+    /// Opens a run, and puts its best weights for batches of `batch` images on the runner that `open` gives: the device is
+    /// opened, and the network recorded and planned, while the weights are read.
     ///
     /// # Errors
-    /// The run has no trained weights, or they are damaged or do not fit its configuration.
-    pub fn open(folder: &RunFolder, runner: &mut Runner, batch: usize) -> Result<Self> {
+    /// The runner cannot be had; the run has no trained weights, or they are damaged or do not fit its configuration.
+    pub fn open(
+        folder: &RunFolder,
+        batch: usize,
+        open: impl FnOnce() -> Result<Runner>,
+    ) -> Result<(Self, Runner)> {
         let config = folder.config()?;
-        let weights = folder.load_best()?;
-        expect_trained_for(&config, &weights)
-            .and_then(|()| study::load(runner, &config, &weights, batch))
-            .map_err(|e| e.within(folder.best_path().display()))?;
+        let prepared = || -> Result<Runner> {
+            let mut runner = open()?;
+            study::prepare(&mut runner, &config.model, batch)?;
+            Ok(runner)
+        };
+        let (runner, weights) = workers::both(prepared, || folder.load_best())?;
+        let (mut runner, weights) = (runner?, weights?);
+        let counts = weights.entry(TRAINING_COUNTS);
+        let loaded = expect_trained_for(&config, &weights)
+            .and_then(|()| study::load(&mut runner, &config, weights, batch))
+            .and(counts);
+        let counts = loaded.map_err(|e| e.within(folder.best_path().display()))?;
+        Ok((Self::on(folder, config, counts)?, runner))
+    }
+
+    /// The reader of a run whose best weights are on a runner already.
+    ///
+    /// # Errors
+    /// What training images look like cannot be read.
+    pub fn on(folder: &RunFolder, config: Config, training_counts: Vec<u64>) -> Result<Self> {
         // A run that was stopped has weights, but has not looked at its training images yet.
         let path = folder.familiarity_path();
         let familiarity = if path.is_file() {
@@ -44,41 +111,46 @@ impl Reader {
         Ok(Self {
             config,
             familiarity,
+            training_counts,
         })
     }
 
-    /// Reads one image file.
+    /// Reads one image.
     ///
     /// # Errors
-    /// It is not an image, or damaged; or the executor fails.
-    pub fn read(&self, runner: &mut Runner, path: &Path, truth: Option<usize>) -> Result<Example> {
+    /// The executor fails.
+    pub fn read(
+        &self,
+        runner: &mut Runner,
+        picture: &Picture,
+        truth: Option<usize>,
+    ) -> Result<Example> {
         let size = self.config.model.size;
-        let planes = picture(path, size)?;
-        let x = stack(&[&planes.clone().normalised(&NORMALISATION)], size, 1)?;
+        let planes = picture.planes.clone().normalised(&NORMALISATION);
+        let x = stack(&[&planes], size, 1)?;
         let reading = study::read(runner, &self.config, &x)?.remove(0);
-        let prediction = self.prediction(path, &planes, &reading);
         Ok(Example {
-            prediction,
+            prediction: self.prediction(picture, &reading),
             truth,
-            pixels: interleaved(&planes),
+            pixels: interleaved(&picture.planes),
             size,
             attention: reading.attention,
         })
     }
 
-    fn prediction(&self, path: &Path, planes: &Planes, reading: &Reading) -> Prediction {
+    fn prediction(&self, picture: &Picture, reading: &Reading) -> Prediction {
         let decoded = &reading.decoded;
         let confidence = decoded.probabilities[decoded.class];
         let appearance = Appearance {
             features: reading.features.clone(),
-            picture: describe(planes),
+            picture: picture.description.clone(),
         };
         let strangeness = self
             .familiarity
             .as_ref()
             .map(|familiarity| familiarity.strangeness(&appearance));
         Prediction {
-            image: path.display().to_string(),
+            image: picture.path.display().to_string(),
             class: decoded.class,
             name: CLASSES[decoded.class].0.to_string(),
             probabilities: decoded.probabilities.to_vec(),

@@ -22,6 +22,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The entry of the weights' metadata that says how many images of each class they were trained on.
+pub const TRAINING_COUNTS: &str = "training_counts";
+
 /// A run folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -257,7 +260,7 @@ impl RunFolder {
                     "labels".to_string(),
                     serde_json::json!({ "class": classes, "heavy": HEAVY_NAMES, "light": LIGHT_NAMES }),
                 ),
-                ("training_counts".to_string(), counts.as_slice().into()),
+                (TRAINING_COUNTS.to_string(), counts.as_slice().into()),
             ]
             .into_iter()
             .chain(what_weights_depend_on(&standing.config))
@@ -268,7 +271,7 @@ impl RunFolder {
             .restore(&self.path.join("metrics.csv"), &as_csv(&standing.rows)?)
     }
 
-    /// The weights of the best epoch. Their metadata has the entry `training_counts`, the images of each class that they
+    /// The weights of the best epoch. Their metadata has the entry [`TRAINING_COUNTS`], the images of each class that they
     /// were trained on.
     ///
     /// # Errors

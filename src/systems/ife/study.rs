@@ -150,7 +150,7 @@ pub fn outcomes(
 ///
 /// # Errors
 /// The weights do not fit the configuration.
-pub fn load(runner: &mut Runner, config: &Config, weights: &Weights, batch: usize) -> Result<()> {
+pub fn load(runner: &mut Runner, config: &Config, weights: Weights, batch: usize) -> Result<()> {
     let graph = prepare(runner, &config.model, batch)?;
     runner.set_weights(&graph, weights)
 }

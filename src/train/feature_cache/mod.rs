@@ -108,7 +108,7 @@ pub fn cached_features(
     let weights = backbone.weights.needed_by(&graph);
     weights.check(&graph)?;
     let row = backbone.row(&graph)?;
-    let recipe = backbone.recipe(&graph, &weights, runner, images.as_ref())?;
+    let recipe = backbone.recipe(&graph, weights, runner, images.as_ref())?;
     let mut shards = Shards {
         files: files.clone(),
         folder: folder.join(hex(Sha256::new_with_prefix(recipe.to_string()))),
@@ -191,24 +191,26 @@ impl Backbone<'_> {
     fn recipe(
         &self,
         graph: &Graph,
-        weights: &Weights,
+        weights: Weights,
         runner: &mut Runner,
         images: &dyn ImageFiles,
     ) -> Result<serde_json::Value> {
+        let digest = weights.digest();
+        let noise = self.of_noise(graph, weights, runner)?;
         Ok(serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "model": self.model.name(),
             "features": self.output(),
             "graph_sha256": graph.digest(),
-            "weights_sha256": weights.digest(),
+            "weights_sha256": digest,
             "preparation": images.preparation(),
             "device": runner.device(),
-            "noise_sha256": self.of_noise(graph, weights, runner)?,
+            "noise_sha256": noise,
         }))
     }
 
     /// Gives the runner the backbone, and a digest of the features that it makes of a batch of noise.
-    fn of_noise(&self, graph: &Graph, weights: &Weights, runner: &mut Runner) -> Result<String> {
+    fn of_noise(&self, graph: &Graph, weights: Weights, runner: &mut Runner) -> Result<String> {
         let prepared = runner.prepare(FEATURES, self.batch, || Ok(graph.clone()))?;
         if prepared.digest() != graph.digest() {
             return Err(Error::input(

@@ -95,8 +95,7 @@ impl<'a> Fit<'a> {
             }
         };
         self.standing.task = task;
-        self.runner
-            .set_weights(&graph, &weights.needed_by(&graph))?;
+        self.runner.set_weights(&graph, weights.needed_by(&graph))?;
         self.graph = Some(graph);
         Ok(())
     }

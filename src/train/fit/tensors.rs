@@ -129,7 +129,7 @@ impl Fitting<'_> {
     fn single(&mut self, name: &str, stored: &StoredTensor) -> Result<Array> {
         let array = take(self.file, &mut self.proven, stored)?;
         let array = match array.numbers() {
-            Numbers::F64(_) => Array::new(array.shape(), array.to_f32().into_owned())?,
+            Numbers::F64(_) => Array::new(array.shape(), array.into_f32())?,
             _ => array,
         };
         match not_finite(&array) {

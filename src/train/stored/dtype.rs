@@ -1,15 +1,17 @@
 //! The types of elements that weight files hold, and how their numbers become this program's.
 
+use super::{room, unreadable};
 use crate::array::Numbers;
 use crate::error::{Error, Result};
 use std::fmt;
+use std::io;
 
 /// A type of elements, as a file names it.
 #[derive(Clone, Copy)]
 pub struct Dtype(&'static Row);
 
-/// Elements row by row to numbers.
-type Read = fn(&[u8]) -> Result<Numbers>;
+/// So many bytes of elements, row by row, to numbers.
+type Read = fn(usize, &mut dyn io::Read) -> Result<Numbers>;
 
 struct Row {
     /// In safetensors: `F32`.
@@ -99,10 +101,10 @@ impl Dtype {
         self.0.read.is_some()
     }
 
-    /// The numbers of elements that lie row by row.
-    pub(super) fn numbers(self, bytes: &[u8]) -> Result<Numbers> {
+    /// The numbers of so many bytes of elements, which come row by row.
+    pub(super) fn numbers(self, bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
         match self.0.read {
-            Some(read) => read(bytes),
+            Some(read) => read(bytes, from),
             None => {
                 let read = ROWS.iter().filter(|row| row.read.is_some());
                 let names: Vec<&str> = read.map(|row| row.name).collect();
@@ -130,45 +132,60 @@ impl fmt::Debug for Dtype {
     }
 }
 
-/// `words` read by `read`.
-fn words<const N: usize, T>(data: &[u8], read: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
-    data.as_chunks::<N>().0.iter().map(move |&word| read(word))
+/// Bytes that are read at once: few enough to stay close to the processor until they are numbers.
+const CHUNK: usize = 1 << 16;
+
+/// As many words as `bytes` hold, each converted. No memory is taken but theirs.
+fn words<const N: usize, T>(
+    mut bytes: usize,
+    from: &mut dyn io::Read,
+    convert: fn([u8; N]) -> T,
+) -> Result<Vec<T>> {
+    let mut values = room(bytes / N)?;
+    let mut chunk = [0; CHUNK];
+    while bytes > 0 {
+        let (read, _) = chunk.split_at_mut(bytes.min(CHUNK));
+        from.read_exact(read).map_err(unreadable)?;
+        values.extend(read.as_chunks::<N>().0.iter().map(|&word| convert(word)));
+        bytes -= read.len();
+    }
+    Ok(values)
 }
 
-fn f64s(data: &[u8]) -> Result<Numbers> {
-    Ok(words(data, f64::from_le_bytes).collect::<Vec<_>>().into())
+fn f64s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    Ok(words(bytes, from, f64::from_le_bytes)?.into())
 }
 
-fn f32s(data: &[u8]) -> Result<Numbers> {
-    Ok(words(data, f32::from_le_bytes).collect::<Vec<_>>().into())
+fn f32s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    Ok(words(bytes, from, f32::from_le_bytes)?.into())
 }
 
-fn u32s(data: &[u8]) -> Result<Numbers> {
-    Ok(words(data, u32::from_le_bytes).collect::<Vec<_>>().into())
+fn u32s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    Ok(words(bytes, from, u32::from_le_bytes)?.into())
 }
 
-fn i32s(data: &[u8]) -> Result<Numbers> {
-    index(words(data, i32::from_le_bytes).map(i64::from))
+fn i32s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    index(words(bytes, from, i32::from_le_bytes)?)
 }
 
-fn i64s(data: &[u8]) -> Result<Numbers> {
-    index(words(data, i64::from_le_bytes))
+fn i64s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    index(words(bytes, from, i64::from_le_bytes)?)
 }
 
-fn index(values: impl Iterator<Item = i64>) -> Result<Numbers> {
+fn index<T: Into<i64>>(values: Vec<T>) -> Result<Numbers> {
     let convert =
         |x: i64| u32::try_from(x).map_err(|_| Error::checkpoint(format!("{x} is not an index")));
-    Ok(values.map(convert).collect::<Result<Vec<u32>>>()?.into())
+    let values = values.into_iter().map(|x| convert(x.into()));
+    Ok(values.collect::<Result<Vec<u32>>>()?.into())
 }
 
-fn f16s(data: &[u8]) -> Result<Numbers> {
-    let values = words(data, |word| half(u16::from_le_bytes(word)));
-    Ok(values.collect::<Vec<_>>().into())
+fn f16s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    Ok(words(bytes, from, |word| half(u16::from_le_bytes(word)))?.into())
 }
 
-fn bf16s(data: &[u8]) -> Result<Numbers> {
-    let values = words(data, |[low, high]| f32::from_le_bytes([0, 0, low, high]));
-    Ok(values.collect::<Vec<_>>().into())
+fn bf16s(bytes: usize, from: &mut dyn io::Read) -> Result<Numbers> {
+    let wide = |[low, high]: [u8; 2]| f32::from_le_bytes([0, 0, low, high]);
+    Ok(words(bytes, from, wide)?.into())
 }
 
 /// The f32 of the same value as 16 bits of IEEE 754 (1 sign, 5 exponent, 10 fraction): every one has one.

@@ -13,15 +13,16 @@ mod zip;
 
 pub use dtype::Dtype;
 
-use crate::array::Array;
+use crate::array::{Array, Numbers};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// How a file is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,16 @@ pub struct WeightFile {
     pub others: Vec<(String, String)>,
     /// The texts of a safetensors file.
     pub metadata: BTreeMap<String, String>,
-    /// What the tensors' ranges refer to.
-    data: Vec<u8>,
+    data: Data,
+}
+
+/// What the tensors' ranges refer to.
+#[derive(Debug)]
+enum Data {
+    /// All of its bytes.
+    Memory(Vec<u8>),
+    /// The file, from which a tensor is read when it is asked for: its bytes go straight into its numbers.
+    File(Mutex<File>),
 }
 
 /// A tensor as a file holds it.
@@ -71,7 +80,7 @@ pub struct StoredTensor {
     pub dtype: Dtype,
     /// The lengths of its axes.
     pub shape: Vec<usize>,
-    /// Its storage in the file's data.
+    /// Its storage in the file.
     bytes: Range<usize>,
     layout: Layout,
 }
@@ -91,6 +100,19 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
+    /// Numbers as its are, but none of them.
+    ///
+    /// # Errors
+    /// Its type is not read.
+    pub(super) fn no_numbers(&self) -> Result<Numbers> {
+        let none = self.dtype.numbers(0, &mut std::io::empty());
+        none.map_err(|e| self.wrong(&e))
+    }
+
+    fn wrong(&self, e: &Error) -> Error {
+        Error::checkpoint(format!("its tensor {:?}: {e}", self.path()))
+    }
+
     /// The entry and the name, as one path.
     pub fn path(&self) -> String {
         match self.entry.is_empty() {
@@ -101,96 +123,142 @@ impl StoredTensor {
 }
 
 impl WeightFile {
-    /// Reads a file.
+    /// Reads a file. Of safetensors this is the header: the numbers are read by [`array`](Self::array).
     ///
     /// # Errors
     /// It cannot be read, is damaged, is of no known format, or holds what tensors do not need; the error names it.
     pub fn read(path: &Path) -> Result<Self> {
-        let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
         let content = || -> Result<Self> {
             // Asked before opening, because opening a pipe waits for its writer.
-            let metadata = path.metadata().map_err(failed)?;
-            if !metadata.is_file() {
-                return Err(Error::input("this is not a file"));
-            }
-            Self::from_reader(File::open(path).map_err(failed)?, metadata.len())
+            require_file(&path.metadata().map_err(unreadable)?)?;
+            Self::open(File::open(path).map_err(unreadable)?)
         };
         content().map_err(|e| e.clipped(LONGEST).within(path.display()))
+    }
+
+    /// Reads an open file as [`read`](Self::read) does.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but that the error does not name it.
+    pub fn open(mut file: File) -> Result<Self> {
+        let metadata = file.metadata().map_err(unreadable)?;
+        require_file(&metadata)?;
+        let length = metadata.len();
+        let head = take(&mut file, length.min(HEAD))?;
+        let mut whole = head.as_slice().chain(&mut file);
+        match format(&head) {
+            Format::Safetensors => {
+                let content = safetensors::read(whole, length)?;
+                Ok(Self::safetensors(content, Data::File(Mutex::new(file))))
+            }
+            pickled => Self::pickled(pickled, take(&mut whole, length)?),
+        }
     }
 
     /// Reads a file's bytes.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`open`](Self::open).
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Self::from_reader(bytes, bytes.len() as u64).map_err(|e| e.clipped(LONGEST))
+        let content = || match format(bytes) {
+            Format::Safetensors => {
+                let content = safetensors::read(bytes, bytes.len() as u64)?;
+                Ok(Self::safetensors(content, Data::Memory(bytes.to_vec())))
+            }
+            pickled => Self::pickled(pickled, bytes.to_vec()),
+        };
+        content().map_err(|e| e.clipped(LONGEST))
     }
 
-    fn from_reader(mut file: impl Read, length: u64) -> Result<Self> {
-        let head = take(&mut file, length.min(HEAD))?;
-        let format = format(&head);
-        let mut whole = head.as_slice().chain(file);
-        if format == Format::Safetensors {
-            let (tensors, metadata, data) = safetensors::read(whole, length)?;
-            return Ok(Self {
-                format,
-                tensors,
-                others: Vec::new(),
-                metadata,
-                data,
-            });
+    fn safetensors((tensors, metadata): safetensors::Content, data: Data) -> Self {
+        Self {
+            format: Format::Safetensors,
+            tensors,
+            others: Vec::new(),
+            metadata,
+            data,
         }
-        let data = take(&mut whole, length)?;
+    }
+
+    fn pickled(format: Format, bytes: Vec<u8>) -> Result<Self> {
         let (tensors, others) = match format {
-            Format::Torch => state_dict::read_zip(&data)?,
-            _ => state_dict::read_legacy(&data)?,
+            Format::Torch => state_dict::read_zip(&bytes)?,
+            _ => state_dict::read_legacy(&bytes)?,
         };
         Ok(Self {
             format,
             tensors,
             others,
             metadata: BTreeMap::new(),
-            data,
+            data: Data::Memory(bytes),
         })
     }
 
     /// The numbers of one of the file's tensors.
     ///
     /// # Errors
-    /// Its type is not read, it has too many axes or elements, or an integer is no index.
+    /// Its type is not read, it has too many axes or elements, an integer is no index, or the file cannot be read.
     pub fn array(&self, tensor: &StoredTensor) -> Result<Array> {
-        let wrong = |e: Error| Error::checkpoint(format!("its tensor {:?}: {e}", tensor.path()));
-        let shape = Shape::new(&tensor.shape).map_err(wrong)?;
-        let bytes = self.data.get(tensor.bytes.clone()).unwrap_or_default();
-        let rows = match &tensor.layout {
-            Layout::Rows => Cow::Borrowed(bytes),
-            Layout::Strided { offset, strides } => {
-                let size = tensor.dtype.bytes(1).unwrap_or(1) as usize;
-                gather(bytes, size, *offset, &tensor.shape, strides)
+        let array = || Array::new(Shape::new(&tensor.shape)?, self.numbers(tensor)?);
+        array().map_err(|e| tensor.wrong(&e))
+    }
+
+    fn numbers(&self, tensor: &StoredTensor) -> Result<Numbers> {
+        let StoredTensor { bytes, dtype, .. } = tensor;
+        let own = match &self.data {
+            Data::Memory(all) => all.get(bytes.clone()).unwrap_or_default(),
+            Data::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let begin = SeekFrom::Start(bytes.start as u64);
+                file.seek(begin).map_err(unreadable)?;
+                return dtype.numbers(bytes.len(), &mut *file);
             }
         };
-        let numbers = tensor.dtype.numbers(&rows).map_err(wrong)?;
-        Array::new(shape, numbers).map_err(wrong)
+        let rows = match &tensor.layout {
+            Layout::Rows => Cow::Borrowed(own),
+            Layout::Strided { offset, strides } => {
+                let size = dtype.bytes(1).unwrap_or(1) as usize;
+                gather(own, size, *offset, &tensor.shape, strides)
+            }
+        };
+        dtype.numbers(rows.len(), &mut &*rows)
     }
+}
+
+fn require_file(metadata: &Metadata) -> Result<()> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(Error::input("this is not a file")),
+    }
+}
+
+fn unreadable(e: std::io::Error) -> Error {
+    match e.kind() {
+        ErrorKind::UnexpectedEof => Error::checkpoint("it became shorter while it was read"),
+        _ => Error::input(format!("the file cannot be read: {e}")),
+    }
+}
+
+/// Room for so many items.
+fn room<T>(count: usize) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        Error::checkpoint(format!("{bytes} bytes do not fit into the memory"))
+    })?;
+    Ok(items)
 }
 
 /// Exactly `length` bytes.
 fn take(file: &mut impl Read, length: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let room = usize::try_from(length)
-        .ok()
-        .map(|n| bytes.try_reserve_exact(n));
-    if !matches!(room, Some(Ok(()))) {
-        return Err(Error::checkpoint(format!(
-            "{length} bytes do not fit into the memory"
-        )));
+    let mut bytes = room(usize::try_from(length).unwrap_or(usize::MAX))?;
+    file.take(length)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    match bytes.len() as u64 == length {
+        true => Ok(bytes),
+        false => Err(unreadable(ErrorKind::UnexpectedEof.into())),
     }
-    let failed = |e: std::io::Error| Error::input(format!("the file cannot be read: {e}"));
-    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 == length {
-        return Ok(bytes);
-    }
-    Err(Error::checkpoint("it became shorter while it was read"))
 }
 
 /// No sentence about a file is longer, whatever names it holds.

@@ -20,10 +20,10 @@ const PREFIX: u64 = 8;
 /// The one member of the header that is no tensor.
 const METADATA: &str = "__metadata__";
 
-/// What a file holds: its tensors in the order of their bytes, its metadata, and all bytes behind the header.
-pub(super) type Content = (Vec<StoredTensor>, BTreeMap<String, String>, Vec<u8>);
+/// What a header tells: the tensors in the order of their bytes, and the metadata.
+pub(super) type Content = (Vec<StoredTensor>, BTreeMap<String, String>);
 
-/// Reads a file of `length` bytes.
+/// Reads the header of a file of `length` bytes.
 pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
     let head = take(&mut file, PREFIX.min(length))?;
     let stated = match head.first_chunk::<8>() {
@@ -43,8 +43,7 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<Content> {
     };
     let header = take(&mut file, stated)?;
     let Header { tensors, metadata } = parse(&header)?;
-    let entries = entries(tensors, rest)?;
-    Ok((entries, metadata, take(&mut file, rest)?))
+    Ok((entries(tensors, PREFIX + stated, rest)?, metadata))
 }
 
 fn damaged(what: impl Into<String>) -> Error {
@@ -64,8 +63,9 @@ fn parse(header: &[u8]) -> Result<Header> {
     serde_json::from_str(text).map_err(|e| damaged(format!("its header is damaged: {e}")))
 }
 
-/// The tensors in the order of their bytes: each begins where the one before ends, the last ends with the file.
-fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<StoredTensor>> {
+/// The tensors in the order of their bytes, of which there are `length` behind the first `start` of the file: each begins
+/// where the one before ends, the last ends with the file.
+fn entries(mut tensors: Vec<(String, Info)>, start: u64, length: u64) -> Result<Vec<StoredTensor>> {
     tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
     let mut end = 0;
     let mut entries = Vec::with_capacity(tensors.len());
@@ -104,7 +104,7 @@ fn entries(mut tensors: Vec<(String, Info)>, length: u64) -> Result<Vec<StoredTe
         entries.push(StoredTensor {
             entry: String::new(),
             shape: shape.ok_or_else(|| wrong("is too long".to_string()))?,
-            bytes: from as usize..to as usize,
+            bytes: (start + from) as usize..(start + to) as usize,
             layout: Layout::Rows,
             dtype,
             name,
