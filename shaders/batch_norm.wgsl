@@ -15,10 +15,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> variance: array<Store>;
-@group(0) @binding(3) var<storage, read> weight: array<Store>;
-@group(0) @binding(4) var<storage, read> bias: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> variance: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<Store>;
 @group(0) @binding(6) var<uniform> params: Params;
 
@@ -35,7 +35,7 @@ fn main(
         return;
     }
     let c = (i / params.plane) % params.channels;
-    let scale = f32(weight[c]) * inverseSqrt(f32(variance[c]) + params.eps);
-    let normalised = (f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]);
+    let scale = weight[c] * inverseSqrt(variance[c] + params.eps);
+    let normalised = (f32(x[i]) - mean[c]) * scale + bias[c];
     y[i] = Store(select(normalised, max(normalised, 0.0), RELU != 0u));
 }

@@ -17,7 +17,7 @@ fn sources() -> BTreeMap<&'static str, String> {
             .expect("it can be launched")
             .into_iter()
             .map(|launch| launch.shader);
-        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source())));
+        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source(Storage::Full))));
     }
     sources
 }

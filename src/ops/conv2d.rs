@@ -24,8 +24,8 @@ use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::product::Matrix;
 use crate::real::{Real, Sum as _};
@@ -123,6 +123,7 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
     const INPUTS: &'static [&'static str] = &["x", "weight"];
+    const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

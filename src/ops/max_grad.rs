@@ -17,8 +17,8 @@ use super::support::{Reduction, array, expect_same, launch_reduction, max_of_run
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    eval_in_parallel, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, eval_in_parallel, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{KeepAxes, Shape};
@@ -63,6 +63,7 @@ pub fn max_grad<'g>(x: Tensor<'g>, output_grad: Tensor<'g>, axes: &[usize]) -> R
 impl Op for MaxGrad {
     const NAME: &'static str = "max_grad";
     const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("axes", self.axes.as_slice())

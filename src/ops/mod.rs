@@ -143,6 +143,7 @@ pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
         invocations: 1024,
         workgroup_bytes: 64 << 10,
         tiling: Class::Discrete.tiling(),
+        ..Limits::default()
     };
     let mut shaders = BTreeMap::new();
     for case in ROOMS.iter().flat_map(Room::cases) {
