@@ -5,8 +5,11 @@
 //!
 //! Reference: P. Micikevicius et al., "Mixed precision training", ICLR 2018; the lists of `torch.autocast`.
 
+use serde::{Deserialize, Serialize};
+
 /// What a device stores in half precision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Nothing.
     #[default]
@@ -15,6 +18,7 @@ pub enum Precision {
     /// statistics, losses and optimisers stay f32.
     Mixed,
     /// Whatever an operation allows, whatever it reads: with this, audits see every shader with halves.
+    #[serde(skip)]
     Half,
 }
 

@@ -216,6 +216,7 @@ rooms! {
     log: Log => log;
     log_softmax: LogSoftmax => log_softmax;
     log_softmax_grad: LogSoftmaxGrad => log_softmax_grad;
+    loss_scale_update: LossScaleUpdate => loss_scale_update;
     masked_mean: MaskedMean => masked_mean;
     masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
     matmul: Matmul => matmul, Transpose;

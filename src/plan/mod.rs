@@ -175,11 +175,11 @@ impl Plan {
             })
     }
 
-    /// The work of one step.
+    /// The work of one step, its casts included.
     pub fn step_cost(&self, step: &Step) -> Cost {
         let op = self.graph.nodes()[step.node].op();
-        op.map(|op| op.cost(&self.graph.input_specs(step.node)))
-            .unwrap_or_default()
+        let cost = op.map(|op| op.cost(&self.graph.input_specs(step.node)));
+        self.as_stored(step, cost.unwrap_or_default())
     }
 
     fn element_bytes(&self, element: Element) -> u64 {

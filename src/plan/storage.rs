@@ -5,7 +5,7 @@
 
 use super::{Place, Plan, Step};
 use crate::array::Element;
-use crate::graph::{Binding, Graph, Launch, Shader, Storage, Target, ValueId, library};
+use crate::graph::{Binding, Cost, Graph, Launch, Shader, Storage, Target, ValueId, library};
 use std::collections::HashSet;
 
 /// Rounds f32 to f16.
@@ -130,5 +130,30 @@ impl Plan {
     /// How a node reads an input.
     pub fn reads(&self, node: usize, input: usize) -> Storage {
         read(&self.graph, &self.storages, node, input)
+    }
+
+    /// A step's cost in f32 with its halves counted as such, and its casts.
+    pub(super) fn as_stored(&self, step: &Step, cost: Cost) -> Cost {
+        let node = step.node;
+        let recorded = &self.graph.nodes()[node];
+        let elements = |value| self.graph.spec(value).shape.elements() as u64;
+        let bytes = |value, storage| match storage {
+            Storage::Full => 4 * elements(value),
+            Storage::Half => 2 * elements(value),
+        };
+        let saved = |value, storage| 4 * elements(value) - bytes(value, storage);
+        let inputs = recorded.inputs.iter().enumerate();
+        let read = inputs.map(|(input, &value)| saved(value, self.reads(node, input)));
+        let outputs = (0..recorded.outputs.len()).map(|output| ValueId { node, output });
+        let written = outputs.map(|value| saved(value, self.storage(value)));
+        let casts = step.casts.iter();
+        let casts = casts.map(|&value| (value, self.storage(value)));
+        let copied = casts.clone().map(|(value, storage)| bytes(value, storage));
+        let copies = casts.map(|(value, storage)| bytes(value, storage.other()));
+        Cost {
+            flops: cost.flops,
+            bytes_read: cost.bytes_read.saturating_sub(read.sum()) + copied.sum::<u64>(),
+            bytes_written: cost.bytes_written.saturating_sub(written.sum()) + copies.sum::<u64>(),
+        }
     }
 }
