@@ -193,10 +193,18 @@ impl Op for LossScaleUpdate {
             of("a large sum", usual, [1.0, 5.0, f32::MAX]),
             of("infinity", usual, [start, 1234.0, f32::INFINITY]),
             of("no number", usual, [start, 1999.0, f32::NAN]),
-            of("as small as it gets", usual, [f32::MIN_POSITIVE, 0.0, f32::INFINITY]),
+            of(
+                "as small as it gets",
+                usual,
+                [f32::MIN_POSITIVE, 0.0, f32::INFINITY],
+            ),
             of("other settings, growing", soon, [7.0, 1.0, 5.0]),
             of("other settings, not yet", soon, [7.0, 0.0, 5.0]),
-            of("other settings, backing off", soon, [7.0, 1.0, f32::INFINITY]),
+            of(
+                "other settings, backing off",
+                soon,
+                [7.0, 1.0, f32::INFINITY],
+            ),
         ]
     }
 }

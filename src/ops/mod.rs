@@ -2,7 +2,8 @@
 //!
 //! # How to add an operation
 //! 1. Write its room, `src/ops/<op>.rs`: the type with its attributes, [`Op`] for it (mathematics, shape rule, gradient
-//!    rule, host formula, launches, cost, cases), and the function that records it.
+//!    rule, host formula, launches, cost, cases; [`Op::HALVES`] if mixed precision may store it as f16), and the function
+//!    that records it.
 //! 2. Write its shader, `shaders/<op>.wgsl`, and any further passes, `shaders/<op>.<pass>.wgsl`.
 //! 3. Add it to the list below.
 //!

@@ -186,24 +186,21 @@ fn sizes_are_those_of_the_storage() {
 fn random_graphs_are_within_their_bounds() {
     use super::random::{check_graphs, inputs_of};
     use axenic::conformance::{Sample, audit};
-    for precision in [Precision::Mixed, Precision::Half] {
-        let Some(mut gpu) = crate::common::gpu_with_halves(precision) else {
-            return;
-        };
-        let mut casts = 0;
-        check_graphs(48, |graph| {
-            let (lasting, inputs) = inputs_of(&graph);
-            let lasting: Vec<_> = lasting.iter().map(|(name, array)| (*name, array)).collect();
-            let inputs: Vec<_> = inputs.iter().map(|(name, array)| (*name, array)).collect();
-            let findings =
-                audit(&graph, &mut gpu, &lasting, &inputs, Sample::All).expect("it runs");
-            casts += findings
-                .iter()
-                .filter(|finding| finding.op == "cast")
-                .count();
-            let bad = findings.iter().find(|finding| finding.ratio > 1.0);
-            assert!(bad.is_none(), "{bad:?}\n{graph}");
-        });
-        assert!(casts > 20, "the storages hardly ever meet: {casts}");
-    }
+    let Some(mut gpu) = crate::common::gpu_with_halves(Precision::Half) else {
+        return;
+    };
+    let mut casts = 0;
+    check_graphs(48, |graph| {
+        let (lasting, inputs) = inputs_of(&graph);
+        let lasting: Vec<_> = lasting.iter().map(|(name, array)| (*name, array)).collect();
+        let inputs: Vec<_> = inputs.iter().map(|(name, array)| (*name, array)).collect();
+        let findings = audit(&graph, &mut gpu, &lasting, &inputs, Sample::All).expect("it runs");
+        casts += findings
+            .iter()
+            .filter(|finding| finding.op == "cast")
+            .count();
+        let bad = findings.iter().find(|finding| finding.ratio > 1.0);
+        assert!(bad.is_none(), "{bad:?}\n{graph}");
+    });
+    assert!(casts > 100, "the storages hardly ever meet: {casts}");
 }
