@@ -164,12 +164,12 @@ fn network<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
     let mut y = x;
     for (i, channels) in [8, 8].into_iter().enumerate() {
         y = nn::conv2d(
-            &scope.name(&format!("conv{i}")),
+            &scope.name(format!("conv{i}")),
             y,
             Conv2d::square(channels, 3, 1),
         )?;
         let batch = BatchNorm2d::new(nn::BatchNormMode::Batch);
-        y = ops::relu(nn::batch_norm2d(&scope.name(&format!("bn{i}")), y, batch)?)?;
+        y = ops::relu(nn::batch_norm2d(&scope.name(format!("bn{i}")), y, batch)?)?;
     }
     let y = ops::mean(y, &[2, 3], KeepAxes::No)?;
     let w = scope.parameter("fc.weight", [8, 3], Init::Normal { std: 0.3 })?;
