@@ -1,5 +1,5 @@
 // m' = β₁ m + (1 − β₁) g, s' = β₂ s + (1 − β₂) g², g = gradient_scale · gradient; parameter' = parameter − learning_rate ·
-// (weight_decay · parameter + m' / (1 − β₁^step) / (√s' / √(1 − β₂^step) + eps)).
+// (weight_decay · parameter + m' / (1 − β₁^step) / (√s' / √(1 − β₂^step) + eps)); nothing changes if gradient_scale = 0.
 // Room: src/ops/adamw.rs
 // Uses: store_f32, index, exp_remainder
 // Bindings: 0 parameter, 1 gradient, 2 exp_avg (m), 3 exp_avg_sq (s), 4 schedule, 5 parameter', 6 m', 7 s', 8 the count and
@@ -48,6 +48,12 @@ fn main(
 ) {
     let i = linear_workgroup(group, groups) * 256u + lane;
     if (i >= params.count) {
+        return;
+    }
+    if (f32(schedule[1]) == 0.0) {
+        new_parameter[i] = parameter[i];
+        new_exp_avg[i] = exp_avg[i];
+        new_exp_avg_sq[i] = exp_avg_sq[i];
         return;
     }
     let rate = f32(schedule[0]);

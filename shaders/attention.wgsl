@@ -13,7 +13,7 @@
 @group(0) @binding(2) var<storage, read> v: array<Store>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<Store>;
-@group(0) @binding(5) var<storage, read_write> log_sum_exp: array<Store>;
+@group(0) @binding(5) var<storage, read_write> log_sum_exp: array<f32>;
 @group(0) @binding(6) var<uniform> params: Attention;
 
 /// The lowest number, where the search for the largest score begins.
@@ -120,7 +120,7 @@ fn main(
         }
         if (row < params.queries && first.y == 0u) {
             let at = (part.sample * params.queries + row) * params.heads + part.head;
-            log_sum_exp[at] = Store(select(tops[r] + log(totals[r]), 0.0, empty));
+            log_sum_exp[at] = select(tops[r] + log(totals[r]), 0.0, empty);
         }
     }
 }

@@ -14,9 +14,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> y: array<Store>;
-@group(0) @binding(1) var<storage, read> log_sum_exp: array<Store>;
+@group(0) @binding(1) var<storage, read> log_sum_exp: array<f32>;
 @group(0) @binding(2) var<storage, read> output_grad: array<Store>;
-@group(0) @binding(3) var<storage, read> log_sum_exp_grad: array<Store>;
+@group(0) @binding(3) var<storage, read> log_sum_exp_grad: array<f32>;
 @group(0) @binding(4) var<storage, read_write> rows: array<vec2<f32>>;
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -34,6 +34,6 @@ fn main(
     }
     sum = row_sum(sum, index);
     if (row.length > 0u && row.lane == 0u) {
-        rows[row.number] = vec2<f32>(f32(log_sum_exp[row.number]), sum - f32(log_sum_exp_grad[row.number]));
+        rows[row.number] = vec2<f32>(log_sum_exp[row.number], sum - log_sum_exp_grad[row.number]);
     }
 }

@@ -10,8 +10,8 @@
 @group(0) @binding(0) var<storage, read> q: array<Store>;
 @group(0) @binding(1) var<storage, read> k: array<Store>;
 @group(0) @binding(2) var<storage, read> mask: array<u32>;
-@group(0) @binding(3) var<storage, read> log_sum_exp: array<Store>;
-@group(0) @binding(4) var<storage, read_write> weights: array<Store>;
+@group(0) @binding(3) var<storage, read> log_sum_exp: array<f32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(5) var<uniform> params: Attention;
 
 /// Where this workgroup's queries and keys start, and the distance between tokens.
@@ -70,13 +70,13 @@ fn main(
         if (row >= params.queries) {
             continue;
         }
-        let normaliser = f32(log_sum_exp[(part.sample * params.queries + row) * params.heads + part.head]);
+        let normaliser = log_sum_exp[(part.sample * params.queries + row) * params.heads + part.head];
         for (var c = 0u; c < 4u; c++) {
             let key = first.y + c;
             if (key < params.keys) {
                 let weight = exp(score_of(scores[r][c], params.scale).x - normaliser);
                 let at = ((part.sample * params.heads + part.head) * params.queries + row) * params.keys + key;
-                weights[at] = Store(select(0.0, weight, takes_part(part.sample, key)));
+                weights[at] = select(0.0, weight, takes_part(part.sample, key));
             }
         }
     }

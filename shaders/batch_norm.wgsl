@@ -16,10 +16,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> variance: array<Store>;
-@group(0) @binding(3) var<storage, read> weight: array<Store>;
-@group(0) @binding(4) var<storage, read> bias: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> variance: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read> residual: array<Store>;
 @group(0) @binding(6) var<storage, read_write> y: array<Store>;
 @group(0) @binding(7) var<uniform> params: Params;
@@ -38,8 +38,8 @@ fn main(
         return;
     }
     let c = (i / params.plane) % params.channels;
-    let scale = f32(weight[c]) * inverseSqrt(f32(variance[c]) + params.eps);
-    var sum = (f32(x[i]) - f32(mean[c])) * scale + f32(bias[c]);
+    let scale = weight[c] * inverseSqrt(variance[c] + params.eps);
+    var sum = (f32(x[i]) - mean[c]) * scale + bias[c];
     if (RESIDUAL != 0u) {
         sum += f32(residual[i]);
     }

@@ -1,6 +1,6 @@
 // weight_grad[c] and bias_grad[c] as the sums of the results of channel c's slices.
 // Room: src/ops/batch_norm_affine_grad.rs
-// Uses: store_f32, index, reduce
+// Uses: index, reduce
 // Bindings: 0 weight_grad[c, k], 1 bias_grad[c, k], 2 weight_grad, 3 bias_grad, 4 the counts
 // Grid: one workgroup of 256 a channel, an invocation a slice
 // Constants: none
@@ -14,8 +14,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read_write> slice_weight_grad: array<f32>;
 @group(0) @binding(1) var<storage, read_write> slice_bias_grad: array<f32>;
-@group(0) @binding(2) var<storage, read_write> weight_grad: array<Store>;
-@group(0) @binding(3) var<storage, read_write> bias_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> weight_grad: array<f32>;
+@group(0) @binding(3) var<storage, read_write> bias_grad: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -36,7 +36,7 @@ fn main(
     let weight_total = workgroup_sum(own.x, lane);
     let bias_total = workgroup_sum(own.y, lane);
     if (lane == 0u) {
-        weight_grad[channel] = Store(weight_total);
-        bias_grad[channel] = Store(bias_total);
+        weight_grad[channel] = weight_total;
+        bias_grad[channel] = bias_total;
     }
 }

@@ -17,8 +17,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> variance: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> variance: array<f32>;
 @group(0) @binding(3) var<storage, read> output_grad: array<Store>;
 @group(0) @binding(4) var<storage, read_write> weight_grad: array<f32>;
 @group(0) @binding(5) var<storage, read_write> bias_grad: array<f32>;
@@ -37,7 +37,7 @@ fn main(
     let channel = result / params.slices;
     let start = (result % params.slices) * params.slice_length;
     let end = min(start + params.slice_length, params.count);
-    let centre = f32(mean[channel]);
+    let centre = mean[channel];
     var products = 0.0;
     var sum = 0.0;
     for (var i = start + lane; i < end; i += 256u) {
@@ -50,7 +50,7 @@ fn main(
     let all_products = workgroup_sum(products, lane);
     let total = workgroup_sum(sum, lane);
     if (lane == 0u) {
-        weight_grad[result] = all_products * inverseSqrt(f32(variance[channel]) + params.eps);
+        weight_grad[result] = all_products * inverseSqrt(variance[channel] + params.eps);
         bias_grad[result] = total;
     }
 }

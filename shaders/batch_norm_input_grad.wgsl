@@ -18,12 +18,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> output_grad: array<Store>;
-@group(0) @binding(1) var<storage, read> variance: array<Store>;
-@group(0) @binding(2) var<storage, read> weight: array<Store>;
+@group(0) @binding(1) var<storage, read> variance: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> x: array<Store>;
-@group(0) @binding(4) var<storage, read> mean: array<Store>;
-@group(0) @binding(5) var<storage, read> weight_grad: array<Store>;
-@group(0) @binding(6) var<storage, read> bias_grad: array<Store>;
+@group(0) @binding(4) var<storage, read> mean: array<f32>;
+@group(0) @binding(5) var<storage, read> weight_grad: array<f32>;
+@group(0) @binding(6) var<storage, read> bias_grad: array<f32>;
 @group(0) @binding(7) var<storage, read_write> x_grad: array<Store>;
 @group(0) @binding(8) var<uniform> params: Params;
 
@@ -40,12 +40,12 @@ fn main(
         return;
     }
     let c = (i / params.plane) % params.channels;
-    let inverse = inverseSqrt(f32(variance[c]) + params.eps);
+    let inverse = inverseSqrt(variance[c] + params.eps);
     var grad = f32(output_grad[i]);
     if (BATCH != 0u) {
         let count = f32(params.count);
-        let slope = inverse * f32(weight_grad[c]) / count;
-        grad = grad - f32(bias_grad[c]) / count - (f32(x[i]) - f32(mean[c])) * slope;
+        let slope = inverse * weight_grad[c] / count;
+        grad = grad - bias_grad[c] / count - (f32(x[i]) - mean[c]) * slope;
     }
-    x_grad[i] = Store(f32(weight[c]) * inverse * grad);
+    x_grad[i] = Store(weight[c] * inverse * grad);
 }

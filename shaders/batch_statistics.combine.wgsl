@@ -1,6 +1,6 @@
 // mean[c] = Σₖ nₖ mean[c, k] / n and variance[c] = Σₖ nₖ (variance[c, k] + (mean[c, k] − mean[c])²) / n.
 // Room: src/ops/batch_statistics.rs
-// Uses: store_f32, index, reduce
+// Uses: index, reduce
 // Bindings: 0 mean[c, k], 1 variance[c, k], 2 mean, 3 variance, 4 the geometry
 // Grid: one workgroup of 256 a channel, an invocation a slice
 // Constants: none
@@ -17,8 +17,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read_write> slice_mean: array<f32>;
 @group(0) @binding(1) var<storage, read_write> slice_variance: array<f32>;
-@group(0) @binding(2) var<storage, read_write> mean: array<Store>;
-@group(0) @binding(3) var<storage, read_write> variance: array<Store>;
+@group(0) @binding(2) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(3) var<storage, read_write> variance: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -45,7 +45,7 @@ fn main(
     let deviation = own_mean - centre;
     let spread = workgroup_sum(length * (own_variance + deviation * deviation), lane) / count;
     if (lane == 0u) {
-        mean[channel] = Store(centre);
-        variance[channel] = Store(spread);
+        mean[channel] = centre;
+        variance[channel] = spread;
     }
 }

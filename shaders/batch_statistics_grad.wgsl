@@ -15,9 +15,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> mean_grad: array<Store>;
-@group(0) @binding(3) var<storage, read> variance_grad: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> mean_grad: array<f32>;
+@group(0) @binding(3) var<storage, read> variance_grad: array<f32>;
 @group(0) @binding(4) var<storage, read_write> x_grad: array<Store>;
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -33,6 +33,6 @@ fn main(
     }
     let c = (i / params.plane) % params.channels;
     let count = f32(params.count);
-    let slope = 2.0 * f32(variance_grad[c]) / count;
-    x_grad[i] = Store(f32(mean_grad[c]) / count + slope * (f32(x[i]) - f32(mean[c])));
+    let slope = 2.0 * variance_grad[c] / count;
+    x_grad[i] = Store(mean_grad[c] / count + slope * (f32(x[i]) - mean[c]));
 }

@@ -1,6 +1,6 @@
 // weight_grad = Σ over the parts of partial[part].
 // Room: src/ops/conv2d_weight_grad.rs
-// Uses: store_f32, index
+// Uses: index
 // Bindings: 0 weight_grad, 1 partial sums, 2 the counts
 // Grid: one invocation an element, workgroups of 256
 // Constants: none
@@ -12,7 +12,7 @@ struct Params {
     count: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> weight_grad: array<Store>;
+@group(0) @binding(0) var<storage, read_write> weight_grad: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -30,5 +30,5 @@ fn main(
     for (var part = 0u; part < params.parts; part++) {
         sum += partial[part * params.count + i];
     }
-    weight_grad[i] = Store(sum);
+    weight_grad[i] = sum;
 }

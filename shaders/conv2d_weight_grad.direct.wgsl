@@ -9,7 +9,7 @@
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
 @group(0) @binding(1) var<storage, read> output_grad: array<Store>;
-@group(0) @binding(2) var<storage, read_write> weight_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> weight_grad: array<f32>;
 @group(0) @binding(3) var<uniform> params: Convolution;
 
 @compute @workgroup_size(256)
@@ -41,6 +41,6 @@ fn main(
     }
     let total = workgroup_sum(sum, lane);
     if (lane == 0u) {
-        weight_grad[index] = Store(total);
+        weight_grad[index] = total;
     }
 }

@@ -15,7 +15,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> indices: array<u32>;
 @group(0) @binding(1) var<storage, read> output_grad: array<Store>;
-@group(0) @binding(2) var<storage, read_write> table_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> table_grad: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 /// One bit for each of 256 indices: whether it is the row.
@@ -59,6 +59,6 @@ fn main(
         workgroupBarrier();
     }
     if (column < params.width) {
-        table_grad[row * params.width + column] = Store(sum);
+        table_grad[row * params.width + column] = sum;
     }
 }

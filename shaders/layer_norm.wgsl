@@ -15,11 +15,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> weight: array<Store>;
-@group(0) @binding(2) var<storage, read> bias: array<Store>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<Store>;
-@group(0) @binding(4) var<storage, read_write> mean: array<Store>;
-@group(0) @binding(5) var<storage, read_write> inverse_deviation: array<Store>;
+@group(0) @binding(4) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(5) var<storage, read_write> inverse_deviation: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -44,10 +44,10 @@ fn main(
     let scale = inverseSqrt(row_sum(squares, index) / count + params.eps);
     for (var i = row.lane; i < row.length; i += LANES) {
         let at = row.first + i;
-        y[at] = Store((f32(x[at]) - centre) * scale * f32(weight[i]) + f32(bias[i]));
+        y[at] = Store((f32(x[at]) - centre) * scale * weight[i] + bias[i]);
     }
     if (row.length > 0u && row.lane == 0u) {
-        mean[row.number] = Store(centre);
-        inverse_deviation[row.number] = Store(scale);
+        mean[row.number] = centre;
+        inverse_deviation[row.number] = scale;
     }
 }

@@ -1,6 +1,6 @@
 // weight_grad and bias_grad as the sums of the results of all slices, for each place in a row.
 // Room: src/ops/layer_norm_affine_grad.rs
-// Uses: store_f32, index
+// Uses: index
 // Bindings: 0 weight_grad[k, place], 1 bias_grad[k, place], 2 weight_grad, 3 bias_grad, 4 the counts
 // Grid: one invocation a place, workgroups of 256
 // Constants: none
@@ -14,8 +14,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read_write> slice_weight_grad: array<f32>;
 @group(0) @binding(1) var<storage, read_write> slice_bias_grad: array<f32>;
-@group(0) @binding(2) var<storage, read_write> weight_grad: array<Store>;
-@group(0) @binding(3) var<storage, read_write> bias_grad: array<Store>;
+@group(0) @binding(2) var<storage, read_write> weight_grad: array<f32>;
+@group(0) @binding(3) var<storage, read_write> bias_grad: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -33,6 +33,6 @@ fn main(
         let at = slice * params.length + place;
         sums += vec2<f32>(slice_weight_grad[at], slice_bias_grad[at]);
     }
-    weight_grad[place] = Store(sums.x);
-    bias_grad[place] = Store(sums.y);
+    weight_grad[place] = sums.x;
+    bias_grad[place] = sums.y;
 }

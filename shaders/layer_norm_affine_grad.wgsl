@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> inverse_deviation: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> inverse_deviation: array<f32>;
 @group(0) @binding(3) var<storage, read> output_grad: array<Store>;
 @group(0) @binding(4) var<storage, read_write> weight_grad: array<f32>;
 @group(0) @binding(5) var<storage, read_write> bias_grad: array<f32>;
@@ -41,7 +41,7 @@ fn main(
     for (var row = slice * params.slice_length; row < end; row++) {
         let at = row * params.length + place;
         let grad = f32(output_grad[at]);
-        products += grad * ((f32(x[at]) - f32(mean[row])) * f32(inverse_deviation[row]));
+        products += grad * ((f32(x[at]) - mean[row]) * inverse_deviation[row]);
         sum += grad;
     }
     weight_grad[slice * params.length + place] = products;

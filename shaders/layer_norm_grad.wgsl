@@ -14,9 +14,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read> mean: array<Store>;
-@group(0) @binding(2) var<storage, read> inverse_deviation: array<Store>;
-@group(0) @binding(3) var<storage, read> weight: array<Store>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> inverse_deviation: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read> output_grad: array<Store>;
 @group(0) @binding(5) var<storage, read_write> x_grad: array<Store>;
 @group(0) @binding(6) var<uniform> params: Params;
@@ -32,12 +32,12 @@ fn main(
     var centre = 0.0;
     var scale = 0.0;
     if (row.length > 0u) {
-        centre = f32(mean[row.number]);
-        scale = f32(inverse_deviation[row.number]);
+        centre = mean[row.number];
+        scale = inverse_deviation[row.number];
     }
     var sums = vec2<f32>();
     for (var i = row.lane; i < row.length; i += LANES) {
-        let grad = f32(output_grad[row.first + i]) * f32(weight[i]);
+        let grad = f32(output_grad[row.first + i]) * weight[i];
         let standard = (f32(x[row.first + i]) - centre) * scale;
         sums += vec2<f32>(grad, grad * standard);
     }
@@ -45,7 +45,7 @@ fn main(
     let offset = row_sum(sums.x, index) / count;
     let slope = row_sum(sums.y, index) / count;
     for (var i = row.lane; i < row.length; i += LANES) {
-        let grad = f32(output_grad[row.first + i]) * f32(weight[i]);
+        let grad = f32(output_grad[row.first + i]) * weight[i];
         let standard = (f32(x[row.first + i]) - centre) * scale;
         x_grad[row.first + i] = Store(scale * (grad - offset - standard * slope));
     }

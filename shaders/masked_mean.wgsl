@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
 @group(0) @binding(1) var<storage, read> mask: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<Store>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -30,6 +30,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let all_marked = workgroup_sum(f32(marked), lane);
     if (lane == 0u) {
         // Without a mark the sum is 0, and so is 0 / 1.
-        y[0] = Store(total / max(all_marked, 1.0));
+        y[0] = total / max(all_marked, 1.0);
     }
 }

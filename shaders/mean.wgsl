@@ -17,7 +17,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read_write> y: array<Store>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -37,6 +37,6 @@ fn main(
     }
     let total = workgroup_sum(sum, lane);
     if (lane == 0u) {
-        y[result] = Store(total / f32(params.count));
+        y[result] = total / f32(params.count);
     }
 }

@@ -1,5 +1,5 @@
 // g = scale · gradient + weight_decay · parameter; buffer' = momentum · buffer + g;
-// parameter' = parameter − learning_rate · (g + momentum · buffer' if Nesterov's, else buffer').
+// parameter' = parameter − learning_rate · (g + momentum · buffer' if Nesterov's, else buffer'); nothing changes if scale = 0.
 // Room: src/ops/sgd.rs
 // Uses: store_f32, index
 // Bindings: 0 parameter, 1 gradient, 2 momentum_buffer, 3 learning_rate, 4 gradient_scale, 5 parameter', 6 buffer',
@@ -34,6 +34,11 @@ fn main(
 ) {
     let i = linear_workgroup(group, groups) * 256u + lane;
     if (i >= params.count) {
+        return;
+    }
+    if (f32(gradient_scale[0]) == 0.0) {
+        new_parameter[i] = parameter[i];
+        new_buffer[i] = momentum_buffer[i];
         return;
     }
     let old = f32(parameter[i]);

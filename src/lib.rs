@@ -16,7 +16,8 @@
 //!    it is recorded, and every node remembers the line of the model that asked for it. [`autodiff`] adds the gradient as
 //!    more nodes of the same graph, an optimiser adds the update. The result, a [`graph::Graph`], is a value: it can be
 //!    printed, counted, hashed and compared before a number flows.
-//! 2. **Plan.** A [`plan::Plan`] fixes the order and assigns every value a slot; its peak memory is exact.
+//! 2. **Plan.** A [`plan::Plan`] fixes the order and assigns every value a slot; its peak memory is exact. In mixed
+//!    precision ([`graph::Precision`]) it decides what a device stores as f16, and where a copy in the other storage is made.
 //! 3. **Run.** An [`exec::Executor`] runs plans. Any two can be run in step and compared ([`exec::compare`]).
 //! 4. **Prove.** [`conformance`] computes every node of a run again in arithmetic that carries its own error bound
 //!    ([`real::Bounded`]), from that node's own inputs, and says which node, if any, is off.

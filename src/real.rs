@@ -11,7 +11,10 @@
 //! assert!((f64::from(on_device) - y.value()).abs() <= y.error());
 //! ```
 
+mod half;
 mod normal;
+
+pub use half::from_half;
 
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};

@@ -1,6 +1,6 @@
 //! No invocation touches workgroup memory that another one may be touching: wherever that could be, a barrier stands between.
 
-use axenic::graph::{Limits, Shader};
+use axenic::graph::{Limits, Shader, Storage};
 use axenic::ops::ROOMS;
 use naga::{
     AddressSpace, Barrier, Block, Expression, Function, GlobalVariable, Handle, Module, Statement,
@@ -17,7 +17,7 @@ fn sources() -> BTreeMap<&'static str, String> {
             .expect("it can be launched")
             .into_iter()
             .map(|launch| launch.shader);
-        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source())));
+        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source(Storage::Full))));
     }
     sources
 }

@@ -1,11 +1,12 @@
 //! Every shader is valid text, says what it is, and agrees with the launches of its room.
 
 use axenic::array::{Element, Spec};
-use axenic::graph::{Binding, Class, Launch, Limits, Shader, Target, library};
+use axenic::graph::{Binding, Class, Launch, Limits, Shader, Storage, Target, library};
 use axenic::ops::{ROOMS, RoomCase};
+use axenic::plan::{CAST_FULL, CAST_HALF};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
-use std::collections::{BTreeMap, BTreeSet};
+use naga::{AddressSpace, Module, Scalar, ScalarKind, StorageAccess, TypeInner};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ fn devices() -> Vec<Limits> {
         invocations: 1024,
         workgroup_bytes: 64 << 10,
         tiling: Class::Discrete.tiling(),
+        ..Limits::default()
     };
     let least = Limits::default();
     let variants = least.tiling.variants();
@@ -46,11 +48,15 @@ fn specs(case: &RoomCase) -> Vec<Spec> {
     case.inputs.iter().map(|input| input.spec()).collect()
 }
 
-fn parse(shader: &Shader) -> (Module, ModuleInfo) {
-    let source = shader.source();
+fn parse(shader: &Shader, storage: Storage) -> (Module, ModuleInfo) {
+    let source = shader.source(storage);
+    let capabilities = match storage {
+        Storage::Full => Capabilities::empty(),
+        Storage::Half => Capabilities::SHADER_FLOAT16,
+    };
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
@@ -63,8 +69,8 @@ fn shaders() -> BTreeMap<&'static str, &'static Shader> {
     for launch in launches().into_iter().flat_map(|(.., launches)| launches) {
         let known = shaders.entry(launch.shader.name).or_insert(launch.shader);
         assert_eq!(
-            known.source(),
-            launch.shader.source(),
+            known.source(Storage::Full),
+            launch.shader.source(Storage::Full),
             "two shaders are called {:?}",
             known.name
         );
@@ -184,6 +190,8 @@ fn every_header_says_what_the_shader_is() {
         }
         assert!(lines.len() <= 150, "{name} has {} lines", lines.len());
     }
+    // The plan's own.
+    used.insert("store_f16".to_string());
     let unused: Vec<_> = libraries
         .keys()
         .filter(|stem| !used.contains(*stem))
@@ -204,6 +212,8 @@ fn the_first_library_text_is_the_storage_type() {
 #[derive(Debug, PartialEq)]
 struct Declared {
     writes: bool,
+    /// Bytes of a scalar.
+    width: u8,
     /// `None` for the uniform block.
     element: Option<Element>,
     bytes: u32,
@@ -221,11 +231,13 @@ fn bindings(name: &str, module: &Module) -> Vec<Declared> {
         let declared = match variable.space {
             AddressSpace::Storage { access } => Declared {
                 writes: access.contains(StorageAccess::STORE),
-                element: Some(element(name, module, inner)),
+                width: scalar(name, module, inner).width,
+                element: Some(element(name, scalar(name, module, inner))),
                 bytes: 0,
             },
             AddressSpace::Uniform => Declared {
                 writes: false,
+                width: 4,
                 element: None,
                 bytes: inner.size(module.to_ctx()),
             },
@@ -243,15 +255,17 @@ fn bindings(name: &str, module: &Module) -> Vec<Declared> {
     found.into_values().collect()
 }
 
-/// The element type of a storage binding: a run-time sized array of 32-bit scalars or vectors of them.
-fn element(name: &str, module: &Module, inner: &TypeInner) -> Element {
+/// The scalars of a storage binding: a run-time sized array of them, or of vectors of them.
+fn scalar(name: &str, module: &Module, inner: &TypeInner) -> Scalar {
     let TypeInner::Array { base, size, .. } = inner else {
         panic!("{name}: a storage binding is no array");
     };
     assert_eq!(*size, naga::ArraySize::Dynamic, "{name}: a sized array");
     let scalar = module.types[*base].inner.scalar();
-    let scalar = scalar.unwrap_or_else(|| panic!("{name}: a storage binding of structures"));
-    assert_eq!(scalar.width, 4, "{name}: elements have four bytes");
+    scalar.unwrap_or_else(|| panic!("{name}: a storage binding of structures"))
+}
+
+fn element(name: &str, scalar: Scalar) -> Element {
     match scalar.kind {
         ScalarKind::Float => Element::Real,
         ScalarKind::Uint => Element::Index,
@@ -259,19 +273,38 @@ fn element(name: &str, module: &Module, inner: &TypeInner) -> Element {
     }
 }
 
+/// The plan's own: from one storage to the other.
+#[test]
+fn casts_are_valid_and_bind_both_storages() {
+    let files = files("shaders/plan");
+    assert_eq!(files.len(), 2);
+    for (shader, widths) in [(&CAST_HALF, [4, 2]), (&CAST_FULL, [2, 4])] {
+        assert_eq!(shader.text, files[shader.name], "{}", shader.name);
+        assert_eq!(shader.uses.first(), Some(&library::STORE));
+        let (module, _) = parse(shader, Storage::Half);
+        let declared = bindings(shader.name, &module);
+        let storage = declared.iter().filter(|own| own.element.is_some());
+        let found: Vec<(u8, bool)> = storage.map(|own| (own.width, own.writes)).collect();
+        assert_eq!(found, [(widths[0], false), (widths[1], true)]);
+    }
+}
+
 #[test]
 fn launches_agree_with_their_shaders() {
-    let modules: BTreeMap<&str, (Module, ModuleInfo)> = shaders()
-        .into_iter()
-        .map(|(name, shader)| (name, parse(shader)))
-        .collect();
+    let stored = |storage| move |(name, shader)| ((name, storage), parse(shader, storage).0);
+    let full = shaders().into_iter().map(stored(Storage::Full));
+    let half = shaders().into_iter().map(stored(Storage::Half));
+    let modules: HashMap<(&str, Storage), Module> = full.chain(half).collect();
     for (place, _, case, limits, launches) in launches() {
         for launch in &launches {
-            let (module, _) = &modules[launch.shader.name];
             let place = format!("{place}: {}", launch.shader.name);
-            check_entry_point(&place, module, &limits);
-            check_bindings(&place, module, &case, &limits, launch);
-            check_constants(&place, module, launch);
+            for storage in [Storage::Full, Storage::Half] {
+                let module = &modules[&(launch.shader.name, storage)];
+                check_entry_point(&place, module, &limits);
+                let launch = launch.clone().stored(storage);
+                check_bindings(&place, module, &case, &limits, &launch);
+                check_constants(&place, module, &launch);
+            }
             assert!(
                 launch.workgroups.iter().all(|n| (1..=65_535).contains(n)),
                 "{place}: {:?} workgroups",
@@ -336,19 +369,30 @@ fn check_bindings(place: &str, module: &Module, case: &RoomCase, limits: &Limits
     let inputs = specs(case);
     let outputs = case.op.outputs(&inputs).expect("the case fits");
     let scratch = case.op.scratch(&inputs, &Target::Gpu(*limits));
-    let expected = |binding: &Binding| Declared {
-        writes: !matches!(binding, Binding::Input(_)),
-        element: Some(match *binding {
-            Binding::Input(i) => inputs[i].element,
-            Binding::Output(i) => outputs[i].element,
+    let halves = case.op.halves();
+    let expected = |binding: &Binding| {
+        let (element, is_store) = match *binding {
+            Binding::Input(i) => (inputs[i].element, halves.of_input(i)),
+            Binding::Output(i) => (outputs[i].element, halves.of_output(i)),
             Binding::Scratch(i) => {
                 assert!(i < scratch.len(), "{place}: scratch {i} is not planned");
-                Element::Real
+                (Element::Real, false)
             }
-        }),
-        bytes: 0,
+            Binding::Stored(_) | Binding::Cast(_) => panic!("{place}: a room casts nothing"),
+        };
+        let is_half = launch.storage == Storage::Half && element == Element::Real;
+        Declared {
+            writes: !binding.is_read(),
+            width: if is_half && is_store { 2 } else { 4 },
+            element: Some(element),
+            bytes: 0,
+        }
     };
     let mut declared = bindings(place, module);
+    // An operation without halves is never launched with them.
+    if (0..inputs.len()).all(|i| !halves.of_input(i)) {
+        declared.iter_mut().for_each(|own| own.width = 4);
+    }
     let words = match declared.last() {
         Some(Declared { element: None, .. }) => declared.pop().map_or(0, |block| block.bytes),
         _ => 0,
@@ -417,7 +461,7 @@ fn workgroup_memory_fits() {
     use naga::back::pipeline_constants::process_overrides;
     let modules: BTreeMap<&str, (Module, ModuleInfo)> = shaders()
         .into_iter()
-        .map(|(name, shader)| (name, parse(shader)))
+        .map(|(name, shader)| (name, parse(shader, Storage::Full)))
         .collect();
     let mut checked = BTreeSet::new();
     for (place, _, _, limits, launches) in launches() {

@@ -144,7 +144,13 @@ impl Audit {
     }
 
     fn step(&self) -> Result<Outcome> {
-        let subject = Subject::open(&self.target, &self.extent, Pass::TrainingStep, None)?;
+        let subject = Subject::open(
+            &self.target,
+            &self.extent,
+            Pass::TrainingStep,
+            None,
+            self.compute.precision(),
+        )?;
         let (lasting, inputs) = (subject.lasting(), subject.inputs());
         let mut executor = self.compute.executor()?;
         let sample = match self.sample {

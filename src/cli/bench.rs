@@ -100,6 +100,7 @@ impl Bench {
         let pass = Pass::new(!self.infer);
         let configured = self.network.configured(self.size, &self.settings)?;
         let configured = configured.tuned(self.tuning.clone(), pass)?;
+        let configured = configured.in_precision(self.compute.precision());
         let mut runner = self.compute.runner()?;
         let graph = runner.prepare("bench", batch, || configured.graph(pass, batch))?;
         runner.set_weights(&graph, Weights::initial(&graph, self.seed)?)?;

@@ -64,9 +64,11 @@ impl Demo {
             Some(path) => path.clone(),
             None => free_folder(),
         };
-        let config = Preset::Demo
+        let mut config = Preset::Demo
             .config()
             .with(&format!("train.seed={}", self.seed))?;
+        config.train.precision = self.compute.precision().unwrap_or_default();
+        self.compute.check_precision()?;
         let folder = RunFolder::create(&path, Files::default())?;
         let gels = path.join("gels");
         let threads = self.compute.threads;

@@ -5,7 +5,7 @@ use crate::array::Array;
 use crate::data::decode::decode;
 use crate::data::resize::{Normalisation, resize};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Recompute};
+use crate::graph::{Graph, Precision, Recompute};
 use crate::models::{self, Model, Preprocessing};
 use crate::rng::{Stream, stream_key};
 use crate::shape::Shape;
@@ -13,8 +13,8 @@ use crate::systems::ife::config::{Config, Preset};
 use crate::systems::ife::graphs;
 use crate::systems::ife::images::NORMALISATION;
 use crate::systems::ife::synth;
-use crate::train::Groups;
 use crate::train::bare::{self, DROPOUT_KEY, ForwardRequest, TrainingRequest};
+use crate::train::{Groups, Sgd};
 use clap::ValueEnum;
 use std::path::Path;
 
@@ -76,6 +76,8 @@ pub(super) enum Configured {
         /// How images are prepared, if that is known.
         preprocessing: Option<Preprocessing>,
         tuning: Tuning,
+        /// In mixed precision a training step scales its loss.
+        precision: Precision,
     },
 }
 
@@ -123,6 +125,7 @@ impl Network {
                     image: [3, size, size],
                     preprocessing: Some(preprocessing),
                     tuning: Tuning::default(),
+                    precision: Precision::Full,
                 })
             }
         }
@@ -184,6 +187,16 @@ impl Configured {
         }
     }
 
+    /// The same, with a training step for this precision, if one is asked for.
+    pub(super) fn in_precision(mut self, asked: Option<Precision>) -> Self {
+        let own = match &mut self {
+            Self::Ife(config) => &mut config.train.precision,
+            Self::Model { precision, .. } => precision,
+        };
+        *own = asked.unwrap_or(*own);
+        self
+    }
+
     /// Records a pass over so many images.
     pub(super) fn graph(&self, pass: Pass, batch: usize) -> Result<Graph> {
         match (self, pass) {
@@ -194,6 +207,7 @@ impl Configured {
                     model,
                     image: [channels, height, width],
                     tuning,
+                    precision,
                     ..
                 },
                 pass,
@@ -205,7 +219,10 @@ impl Configured {
                     Pass::TrainingStep => {
                         let freeze = tuning.freeze.iter();
                         let request = TrainingRequest {
-                            optimizer: Preset::Paper.config().train.sgd(),
+                            optimizer: Sgd {
+                                loss_scaling: (*precision).into(),
+                                ..Preset::Paper.config().train.sgd()
+                            },
                             groups: &freeze.fold(Groups::default(), |own, part| own.freeze(part)),
                             recompute: match tuning.recompute {
                                 Recomputed::No => Recompute::No,

@@ -87,6 +87,7 @@ impl Plan {
         let pass = Pass::new(self.train);
         let configured = self.network.configured(self.size, &self.settings)?;
         let configured = configured.tuned(self.tuning, pass)?;
+        let configured = configured.in_precision(self.compute.precision());
         let graph = configured.graph(pass, self.batch as usize)?;
         let target = self.compute.executor()?.target();
         let plan = MemoryPlan::new(Arc::new(self.compute.graph(graph)), target)?;

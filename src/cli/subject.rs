@@ -4,7 +4,7 @@ use super::fitting;
 use super::network::{Configured, Network, Pass, Tuning, names};
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Precision};
 use crate::systems::ife::run::{RunFolder, Standing};
 use crate::train::Weights;
 use crate::train::fit::Request;
@@ -54,19 +54,24 @@ struct Target {
 
 impl Subject {
     /// A pass of a system or model with the weights given, else with fresh parameters, or of a run with its own: those of
-    /// its best epoch for an inference, those of its last checkpoint for a training step. On one image, or on made-up ones.
+    /// its best epoch for an inference, those of its last checkpoint for a training step. On one image, or on made-up ones. A run's training step is that of the
+    /// precision it was trained in.
     pub(super) fn open(
         target: &str,
         extent: &Extent,
         pass: Pass,
         image: Option<&Path>,
+        precision: Option<Precision>,
     ) -> Result<Self> {
         let batch = if image.is_some() {
             1
         } else {
             extent.batch as usize
         };
-        let target = Target::open(target, extent, pass)?;
+        let mut target = Target::open(target, extent, pass)?;
+        if target.folder.is_none() {
+            target.configured = target.configured.in_precision(precision);
+        }
         let inputs = match image {
             Some(path) => vec![("x", target.configured.picture(path)?)],
             None => target.configured.inputs(pass, batch, extent.seed)?,

@@ -53,7 +53,13 @@ pub(super) struct Trace {
 impl Trace {
     pub(super) fn run(self) -> Result<Outcome> {
         let pass = Pass::new(self.train);
-        let subject = Subject::open(&self.target, &self.extent, pass, self.image.as_deref())?;
+        let subject = Subject::open(
+            &self.target,
+            &self.extent,
+            pass,
+            self.image.as_deref(),
+            self.compute.precision(),
+        )?;
         let mut executor = self.compute.executor()?;
         let ledger = Ledger::measure(
             &Arc::new(self.compute.graph(Graph::clone(&subject.graph))),

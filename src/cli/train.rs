@@ -84,8 +84,14 @@ impl Train {
                 refuse_to_overwrite(&self.out, self.resume)?;
                 config
             }
-            None => RunFolder::open(&self.out)?.config()?,
+            None => {
+                let own = RunFolder::open(&self.out)?.config()?;
+                self.with_precision(own.clone()).expect_unchanged(&own)?;
+                own
+            }
         };
+        let compute = self.compute.in_precision(config.train.precision);
+        compute.check_precision()?;
         // Nothing is written before the data is known to be good.
         let purpose = Purpose::Training {
             batch: Some(config.train.batch),
@@ -108,7 +114,7 @@ impl Train {
             },
         };
         show::stop_gently_on_interrupt()?;
-        train_and_report(&task, &self.compute, self.on_device_loss, self.json)
+        train_and_report(&task, &compute, self.on_device_loss, self.json)
     }
 
     /// The configuration to start with; `None` if an existing run is to be continued with its own.
@@ -117,7 +123,7 @@ impl Train {
         if let (true, true, Some(_)) = (self.resume, self.settings.is_plain(), &exists) {
             return Ok(None);
         }
-        let config = self.settings.resolve()?;
+        let config = self.with_precision(self.settings.resolve()?);
         if self.resume && self.settings.is_plain() {
             show::note(&format!(
                 "no run was begun in {} yet; starting at the beginning, with the default preset",
@@ -131,6 +137,13 @@ impl Train {
             }
             _ => Ok(Some(config)),
         }
+    }
+
+    /// A configuration in the precision that is asked for, if any is.
+    fn with_precision(&self, mut config: Config) -> Config {
+        let asked = self.compute.precision();
+        config.train.precision = asked.unwrap_or(config.train.precision);
+        config
     }
 }
 

@@ -13,7 +13,7 @@ pub use rooms::{RoomFindings, check_case, check_gradient, check_room, markdown};
 use crate::array::{Array, Element};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Expected, Moment, eval_bounded};
-use crate::graph::{Graph, LeafKind, Node, Target, ValueId};
+use crate::graph::{Graph, LeafKind, Node, Storage, Target, ValueId};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::workers::Workers;
@@ -78,12 +78,11 @@ fn audit_plan(
     inputs: &[(&str, &Array)],
     sample: Sample,
 ) -> Result<Vec<Finding>> {
-    let graph = plan.graph().clone();
-    let plan = executor.prepare(plan)?;
+    let prepared = executor.prepare(plan.clone())?;
     lasting
         .iter()
         .try_for_each(|&(name, value)| executor.write(name, value.clone()))?;
-    let mut audit = Audit::new(&graph, sample)?;
+    let mut audit = Audit::new(&plan, sample)?;
     audit.is_f64 = executor.target() == Target::Reference;
     audit.take_leaves(lasting, inputs)?;
     let mut failure = None;
@@ -94,7 +93,7 @@ fn audit_plan(
             ControlFlow::Break(())
         }
     };
-    executor.run(plan, inputs, Some(&mut watch))?;
+    executor.run(prepared, inputs, Some(&mut watch))?;
     match failure {
         Some(e) => Err(e),
         None => Ok(audit.findings),
@@ -103,19 +102,23 @@ fn audit_plan(
 
 /// An audit under way: the values that nodes still to come will read, as the executor computed them.
 struct Audit<'a> {
+    plan: &'a Plan,
     graph: &'a Graph,
     sample: Sample,
     /// Whether the executor holds reals in f64.
     is_f64: bool,
     workers: Workers,
     values: HashMap<ValueId, Array>,
+    /// Copies of them in the other storage.
+    casts: HashMap<ValueId, Array>,
     /// How many nodes are still to read a value.
     readers: HashMap<ValueId, usize>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Audit<'a> {
-    fn new(graph: &'a Graph, sample: Sample) -> Result<Self> {
+    fn new(plan: &'a Plan, sample: Sample) -> Result<Self> {
+        let graph = plan.graph().as_ref();
         let mut readers = HashMap::new();
         for value in graph
             .nodes()
@@ -126,11 +129,13 @@ impl<'a> Audit<'a> {
             *readers.entry(graph.root(*value)).or_insert(0) += 1;
         }
         Ok(Self {
+            plan,
             graph,
             sample,
             is_f64: false,
             workers: Workers::new(0)?,
             values: HashMap::new(),
+            casts: HashMap::new(),
             readers,
             findings: Vec::new(),
         })
@@ -163,23 +168,37 @@ impl<'a> Audit<'a> {
         let (i, outputs) = (moment.node, moment.outputs);
         let node = &self.graph.nodes()[i];
         let Some(op) = node.op() else { return Ok(()) };
-        let inputs: Vec<Array> = node
-            .inputs
+        let casts = moment
+            .casts
             .iter()
-            .map(|value| self.held(*value))
+            .map(|(value, copy)| self.cast(*value, copy));
+        let casts = casts.collect::<Result<Vec<_>>>()?;
+        self.casts.extend(moment.casts);
+        let inputs: Vec<Array> = (0..node.inputs.len())
+            .map(|input| self.read(i, input))
             .collect::<Result<_>>()?;
         let pieces = self.pieces(i, op.pieces(&node.outputs));
-        let expected = eval_bounded(op, &inputs, &pieces, &self.workers)?;
-        for (output, (got, expected)) in outputs.iter().zip(expected).enumerate() {
-            self.findings
-                .push(finding(i, output, op.name(), got, &expected));
+        let mut expected = eval_bounded(op, &inputs, &pieces, &self.workers)?;
+        if self.reads_overflown(i, &inputs) {
+            // What comes of infinity has no bound, and a device may multiply it by padding.
+            for (expected, got) in expected.iter_mut().zip(&outputs) {
+                let got = got.to_f64();
+                expected.retain(|one| one.bound.is_finite() && got[one.element].is_finite());
+            }
         }
+        for (output, (got, expected)) in outputs.iter().zip(expected).enumerate() {
+            let storage = self.plan.storage(ValueId { node: i, output });
+            self.findings
+                .push(finding([i, output], op.name(), got, &expected, storage));
+        }
+        self.findings.extend(casts);
         for value in &node.inputs {
             let value = self.graph.root(*value);
             if let Some(readers) = self.readers.get_mut(&value) {
                 *readers -= 1;
                 if *readers == 0 {
                     self.values.remove(&value);
+                    self.casts.remove(&value);
                 }
             }
         }
@@ -192,17 +211,51 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    /// A value as the executor holds it; an alias has the numbers of its root.
-    fn held(&self, value: ValueId) -> Result<Array> {
+    /// An input as its node reads it: the value as the executor holds it, or its copy in the other storage.
+    fn read(&self, node: usize, input: usize) -> Result<Array> {
+        let value = self.graph.nodes()[node].inputs[input];
+        match self.plan.reads(node, input) == self.plan.storage(value) {
+            true => self.held(&self.values, value),
+            false => self.held(&self.casts, value),
+        }
+    }
+
+    /// Whether numbers beyond the range of halves are among a node's inputs.
+    fn reads_overflown(&self, node: usize, inputs: &[Array]) -> bool {
+        let mut inputs = inputs.iter().enumerate();
+        inputs.any(|(input, array)| {
+            self.plan.reads(node, input) == Storage::Half && !array.is_finite()
+        })
+    }
+
+    /// One of the values that the executor holds; an alias has the numbers of its root.
+    fn held(&self, values: &HashMap<ValueId, Array>, value: ValueId) -> Result<Array> {
         let missing = || {
             let name = self.graph.nodes()[value.node].name();
             Error::device(format!("the executor did not show node {name}"))
         };
-        let held = self
-            .values
-            .get(&self.graph.root(value))
-            .ok_or_else(missing)?;
+        let held = values.get(&self.graph.root(value)).ok_or_else(missing)?;
         Array::new(self.graph.spec(value).shape, held.numbers().clone())
+    }
+
+    /// Compares a copy with its value: a half is the value rounded, anything else the value itself.
+    fn cast(&self, value: ValueId, copy: &Array) -> Result<Finding> {
+        let numbers = self.held(&self.values, value)?.to_f64().into_owned();
+        let exact = numbers.into_iter().enumerate();
+        let exact = exact.map(|(element, value)| Expected {
+            element,
+            value,
+            bound: 0.0,
+        });
+        let storage = self.plan.storage(value).other();
+        let at = [value.node, value.output];
+        Ok(finding(
+            at,
+            "cast",
+            copy,
+            &exact.collect::<Vec<_>>(),
+            storage,
+        ))
     }
 
     /// The pieces of a node to compute again, in runs.
@@ -236,12 +289,20 @@ fn is_step(node: &Node) -> bool {
     node.op().is_some_and(|op| op.alias_of_input().is_none())
 }
 
+/// A value, and how far it may lie from what is expected, as a half: rounded to one of its two neighbours, as WGSL promises.
+/// Infinity counts as 2¹⁶, the number that would come next.
+fn as_half(value: f64, bound: f64) -> (f64, f64) {
+    let value = value.clamp(-65536.0, 65536.0);
+    let bound = bound + (value.abs() + bound) * 2f64.powi(-10) + 2f64.powi(-24);
+    (value, bound)
+}
+
 fn finding(
-    node: usize,
-    output: usize,
+    [node, output]: [usize; 2],
     op: &'static str,
     got: &Array,
     expected: &[Expected],
+    storage: Storage,
 ) -> Finding {
     let mut worst = Finding {
         node,
@@ -264,7 +325,13 @@ fn finding(
         },
     ) in expected.iter().enumerate()
     {
-        let x = got[element];
+        let (x, value, bound) = match storage {
+            Storage::Full => (got[element], value, bound),
+            Storage::Half => {
+                let (value, bound) = as_half(value, bound);
+                (got[element].clamp(-65536.0, 65536.0), value, bound)
+            }
+        };
         let error = match (x.is_nan(), value.is_nan()) {
             (true, true) => 0.0,
             (false, false) if x == value => 0.0,

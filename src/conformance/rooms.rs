@@ -52,8 +52,9 @@ pub fn markdown(executors: &[&str], rows: &[(&str, usize, Vec<bool>)]) -> String
     text
 }
 
-/// Checks all cases of a room on an executor: each as the executor would run it, and in one of the variants that its
-/// device can run, in turn, so that every variant sees many cases on every device.
+/// Checks all cases of a room on an executor: each as the executor would run it, and with one of the tilings that its
+/// device can run, in turn, so that every tiling sees many cases on every device; with that in single precision and, where
+/// the device has halves, with all the halves that the operations allow.
 ///
 /// # Errors
 /// As [`check_case`], with the case.
@@ -68,9 +69,10 @@ pub fn check_room(room: &Room, executor: &mut dyn Executor) -> Result<RoomFindin
     };
     let own = executor.target();
     let variants = own.variants().into_iter().cycle();
-    for (case, variant) in cases.into_iter().zip(variants) {
+    for (case, mut targets) in cases.into_iter().zip(variants) {
+        targets.insert(0, own);
         let place = || format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
-        let found = check_targets(room, &case, executor, &[own, variant]);
+        let found = check_targets(room, &case, executor, &targets);
         let found = found.map_err(|e| e.within(place()))?;
         let first = found.first().map(|finding| finding.node);
         for finding in found {

@@ -386,6 +386,7 @@ impl<R: HostReal> Memory<'_, R> {
                 let moment = Moment {
                     node: step.node,
                     outputs: values.collect::<Result<_>>()?,
+                    casts: Vec::new(),
                     elapsed,
                 };
                 if watch(moment).is_break() {

@@ -35,6 +35,8 @@ pub struct Moment {
     pub node: usize,
     /// Its values.
     pub outputs: Vec<Array>,
+    /// The values that were copied into the other storage just before it, and the copies.
+    pub casts: Vec<(ValueId, Array)>,
     /// How long it took.
     pub elapsed: Duration,
 }

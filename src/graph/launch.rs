@@ -1,5 +1,6 @@
 //! A GPU dispatch as plain data: which shader, which values, which words. Rooms describe; only the gpu executor acts.
 
+use super::precision::{Precision, Storage};
 use super::tiling::{Class, Tiling};
 
 /// A WGSL compute shader with one entry point, `main`. What runs is the concatenation of the library texts it uses and
@@ -15,11 +16,14 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The whole text, as given to the device.
-    pub fn source(&self) -> String {
-        let mut source = self.uses.concat();
-        source.push_str(self.text);
-        source
+    /// The whole text, as given to the device where `Store` is of this kind.
+    pub fn source(&self, storage: Storage) -> String {
+        let stored = |&text: &&'static str| match storage {
+            Storage::Half if text == library::STORE => library::STORE_HALF,
+            _ => text,
+        };
+        let uses = self.uses.iter().map(stored);
+        uses.chain([self.text]).collect()
     }
 }
 
@@ -59,6 +63,8 @@ pub mod library {
     pub const SOFTMAX_PAIR: &str = include_str!("../../shaders/lib/softmax_pair.wgsl");
     /// The storage type of reals: f32.
     pub const STORE: &str = include_str!("../../shaders/lib/store_f32.wgsl");
+    /// The storage type of reals in its place: f16.
+    pub const STORE_HALF: &str = include_str!("../../shaders/lib/store_f16.wgsl");
     /// Windows over images: what each sees, and what sees each position.
     pub const WINDOWS: &str = include_str!("../../shaders/lib/windows.wgsl");
 }
@@ -79,6 +85,17 @@ pub enum Binding {
     Output(usize),
     /// Bound read-write; holds what an earlier launch of the same node left, or anything.
     Scratch(usize),
+    /// Bound read-only: the n-th value that the step casts, as it is stored.
+    Stored(usize),
+    /// Bound read-write: its copy in the other storage.
+    Cast(usize),
+}
+
+impl Binding {
+    /// Whether it is bound read-only.
+    pub fn is_read(self) -> bool {
+        matches!(self, Binding::Input(_) | Binding::Stored(_))
+    }
 }
 
 /// One dispatch.
@@ -89,6 +106,8 @@ pub enum Binding {
 pub struct Launch {
     /// What runs.
     pub shader: &'static Shader,
+    /// What `Store` is there; the plan decides it.
+    pub storage: Storage,
     /// The storage bindings in order.
     pub bindings: Vec<Binding>,
     /// The words of the uniform block.
@@ -104,11 +123,17 @@ impl Launch {
     pub fn new(shader: &'static Shader, bindings: impl Into<Vec<Binding>>) -> Self {
         Self {
             shader,
+            storage: Storage::Full,
             bindings: bindings.into(),
             words: Vec::new(),
             constants: Vec::new(),
             workgroups: [1; 3],
         }
+    }
+
+    /// The same launch, where `Store` is of this kind.
+    pub fn stored(self, storage: Storage) -> Self {
+        Self { storage, ..self }
     }
 
     /// Appends a word.
@@ -181,6 +206,10 @@ pub struct Limits {
     pub invocations: u32,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
+    /// Whether shaders can read and write f16.
+    pub halves: bool,
+    /// What is stored as f16: a choice, no limit.
+    pub precision: Precision,
     /// How products of matrices are cut: a choice that goes with the device, no limit of it.
     pub tiling: Tiling,
 }
@@ -193,6 +222,8 @@ impl Default for Limits {
             storage_buffers: 8,
             invocations: 256,
             workgroup_bytes: 16 << 10,
+            halves: false,
+            precision: Precision::Full,
             tiling: Class::Integrated.tiling(),
         }
     }
@@ -208,31 +239,49 @@ pub enum Target {
         /// The number of workers, each of which may need a panel of scratch memory.
         threads: usize,
     },
-    /// f32 on a device with these limits.
+    /// f32 on a device with these limits, stored as their precision says.
     Gpu(Limits),
 }
 
 impl Target {
-    /// Whether a plan for this target can run where plans for `other` do. Tilings run everywhere.
+    /// Whether a plan for this target can run where plans for `other` do. Tilings run everywhere, halves where there are any.
     pub fn suits(&self, other: &Target) -> bool {
         match (self, other) {
             (Target::Gpu(own), Target::Gpu(limits)) => {
-                let tiling = limits.tiling;
-                Limits { tiling, ..*own } == *limits
+                let Limits {
+                    tiling, precision, ..
+                } = *limits;
+                let chosen = Limits {
+                    tiling,
+                    precision,
+                    ..*own
+                };
+                chosen == *limits && (limits.halves || own.precision == Precision::Full)
             }
             _ => self == other,
         }
     }
 
-    /// The targets for the same device at which launches may differ: one for each way to cut products.
-    pub fn variants(&self) -> Vec<Target> {
-        match *self {
-            Target::Gpu(limits) => {
-                let tilings = limits.tiling.variants();
-                let with = |tiling| Target::Gpu(Limits { tiling, ..limits });
-                tilings.map(with).collect()
-            }
-            _ => vec![*self],
-        }
+    /// The targets for the same device at which launches may differ: for each way to cut products those for each way to
+    /// store reals.
+    pub fn variants(&self) -> Vec<Vec<Target>> {
+        let Target::Gpu(limits) = *self else {
+            return vec![vec![*self]];
+        };
+        let stored = match limits.halves {
+            true => &[Precision::Full, Precision::Half][..],
+            false => &[Precision::Full],
+        };
+        let with = |tiling| {
+            let all = stored.iter().map(|&precision| {
+                Target::Gpu(Limits {
+                    tiling,
+                    precision,
+                    ..limits
+                })
+            });
+            all.collect()
+        };
+        limits.tiling.variants().map(with).collect()
     }
 }

@@ -7,6 +7,7 @@ mod attributes;
 mod init;
 mod launch;
 mod op;
+mod precision;
 mod print;
 mod recompute;
 mod recorder;
@@ -22,6 +23,7 @@ pub use op::{
     AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
     expect_index, expect_inputs, expect_reals,
 };
+pub use precision::{Halves, Precision, Storage};
 pub use recompute::Recompute;
 pub use recorder::{Inside, Recorder, Scope, Tensor};
 pub use tiling::{Class, Tile, Tiling};

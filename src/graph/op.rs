@@ -5,6 +5,7 @@
 
 use super::attributes::Attributes;
 use super::launch::{Launch, Limits, Target};
+use super::precision::Halves;
 use super::recorder::Tensor;
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// The names of the inputs, in order; a last name ending in `…` stands for any number.
     const INPUTS: &'static [&'static str];
+    /// What of it mixed precision stores as halves.
+    const HALVES: Halves = Halves::NEVER;
 
     /// The values that tell this use from another.
     fn attributes(&self) -> Attributes;
@@ -349,6 +352,7 @@ pub trait AnyOp: Debug + Send + Sync {
         call: &Call<'g>,
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>>;
+    fn halves(&self) -> Halves;
     fn constant_inputs(&self) -> &'static [usize];
     fn pieces(&self, outputs: &[Spec]) -> usize;
     fn eval_reference(&self, inputs: &[View<f64>], outputs: &mut [ViewMut<f64>], workers: &Workers);
@@ -390,6 +394,10 @@ impl<O: Op> AnyOp for O {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         Op::vjp(self, call, output_grads)
+    }
+
+    fn halves(&self) -> Halves {
+        O::HALVES
     }
 
     fn constant_inputs(&self) -> &'static [usize] {

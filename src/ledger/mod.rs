@@ -12,7 +12,7 @@ pub use roofline::{Bound, Roofline};
 use crate::array::{Array, Element, Spec};
 use crate::error::Result;
 use crate::exec::{Executor, Moment, Prepared, Timing, TraceRow};
-use crate::graph::{Cost, Graph, Node, Shader};
+use crate::graph::{Cost, Graph, Launch, Node};
 use crate::ops::{Room, room};
 use crate::plan::{Plan, Step};
 use serde::{Serialize, Serializer};
@@ -314,7 +314,7 @@ fn entries(
             attainable_nanoseconds: attainable,
             roofline_share: has_ratio.then(|| attainable / nanoseconds as f64),
             bound: roofline.bound(cost),
-            launches: launches(step, node, &mut shaders),
+            launches: launches(step, &mut shaders),
         }
     });
     let entries = entries.collect();
@@ -364,12 +364,9 @@ fn element_name(spec: Spec) -> &'static str {
 }
 
 /// The dispatches of a step; a node whose outputs are empty has none.
-fn launches(step: &Step, node: &Node, shaders: &mut Shaders) -> Vec<LaunchEntry> {
-    if node.outputs.iter().all(|spec| spec.shape.elements() == 0) {
-        return Vec::new();
-    }
+fn launches(step: &Step, shaders: &mut Shaders) -> Vec<LaunchEntry> {
     let launches = step.launches.iter().map(|launch| LaunchEntry {
-        shader: shaders.place(launch.shader),
+        shader: shaders.place(launch),
         workgroups: launch.workgroups,
         constants: launch.constants.iter().copied().collect(),
     });
@@ -383,13 +380,13 @@ struct Shaders {
 }
 
 impl Shaders {
-    fn place(&mut self, shader: &Shader) -> usize {
-        let known = self.texts.iter().position(|own| own.name == shader.name);
+    fn place(&mut self, launch: &Launch) -> usize {
+        let text = launch.shader.source(launch.storage);
+        let known = self.texts.iter().position(|own| own.text == text);
         known.unwrap_or_else(|| {
-            let text = shader.source();
             let digest = Sha256::digest(text.as_bytes());
             self.texts.push(ShaderText {
-                name: shader.name,
+                name: launch.shader.name,
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
                 text,
             });

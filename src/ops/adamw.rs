@@ -6,6 +6,7 @@
 //! exp_avg_sq' = β₂ · exp_avg_sq + (1 − β₂) · g²,
 //! parameter' = parameter − learning_rate · weight_decay · parameter
 //! − learning_rate · (exp_avg' / (1 − β₁^step)) / (√exp_avg_sq' / √(1 − β₂^step) + eps).
+//! A gradient_scale of 0 skips the step, whatever the gradient: nothing changes.
 //!
 //! **Shape.** parameter, gradient, exp_avg and exp_avg_sq have the same shape, schedule is `[3]`; its step counts from 1. The
 //! results are parameter', exp_avg' and exp_avg_sq', shaped as parameter.
@@ -186,6 +187,10 @@ impl Op for AdamW {
             .zip(means.real())
             .zip(squares.real());
         for (((new, new_mean), new_square), [parameter, gradient, mean, square]) in new.zip(old) {
+            if scale == R::ZERO {
+                (*new, *new_mean, *new_square) = (parameter, mean, square);
+                continue;
+            }
             let gradient = scale * gradient;
             *new_mean = kept[0] * mean + taken[0] * gradient;
             *new_square = kept[1] * square + taken[1] * (gradient * gradient);
@@ -242,7 +247,11 @@ impl Op for AdamW {
         for input in &mut start.inputs[1..4] {
             *input = crate::array::Array::zeros(input.spec());
         }
+        let mut skipped = of("a step that is skipped", usual, [0.1, 0.0, 0.0], [3].into());
+        let overflown = vec![f32::INFINITY, f32::NAN, 1.0];
+        skipped.inputs[1] = array([3].into(), overflown);
         vec![
+            skipped,
             of("the first step", usual, [1e-3, 1.0, 1.0], [5, 7].into()),
             of("the second step", usual, [1e-2, 1.0, 2.0], [5, 7].into()),
             of(

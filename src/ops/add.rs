@@ -16,8 +16,8 @@ use super::support::{broadcasting_cpu, eval_binary, launch_binary, normal, shape
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -52,6 +52,7 @@ pub fn add<'g>(a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Add {
     const NAME: &'static str = "add";
     const INPUTS: &'static [&'static str] = &["a", "b"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

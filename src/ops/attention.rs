@@ -28,8 +28,8 @@ use super::support::{exp_of_negative, max_of_run, sum_of_run};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attribute, Attributes, Binding, Call, Case, Cost, DEFAULT, Launch, Limits, Op, Shader, Target,
-    Tensor, View, ViewMut, expect_inputs, library,
+    Attribute, Attributes, Binding, Call, Case, Cost, DEFAULT, Halves, Launch, Limits, Op, Shader,
+    Target, Tensor, View, ViewMut, expect_inputs, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
@@ -237,6 +237,7 @@ fn softmax_rows<'a>(
 impl Op for Attention {
     const NAME: &'static str = "attention";
     const INPUTS: &'static [&'static str] = &["q", "k", "v", "mask"];
+    const HALVES: Halves = Halves::ALWAYS.except(&[], &[1]);
 
     fn attributes(&self) -> Attributes {
         let scale = self.scale.map_or(Attribute::from(DEFAULT), Attribute::from);

@@ -27,8 +27,8 @@ use super::{Attention, ScoreMap};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_inputs, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_inputs, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
@@ -349,6 +349,7 @@ impl Op for AttentionGrad {
         "output_grad",
         "log_sum_exp_grad",
     ];
+    const HALVES: Halves = Halves::ALWAYS.except(&[5, 7], &[]);
 
     fn attributes(&self) -> Attributes {
         self.0.attributes()

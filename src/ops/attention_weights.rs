@@ -21,8 +21,8 @@ use super::{Attention, ScoreMap, Transpose};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_inputs, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_inputs, library,
 };
 use crate::real::Real;
 use crate::shape::KeepAxes;
@@ -105,6 +105,7 @@ impl AttentionWeights {
 impl Op for AttentionWeights {
     const NAME: &'static str = "attention_weights";
     const INPUTS: &'static [&'static str] = &["q", "k", "mask", "log_sum_exp"];
+    const HALVES: Halves = Halves::ALWAYS.except(&[3], &[0]);
 
     fn attributes(&self) -> Attributes {
         self.0.attributes()

@@ -22,8 +22,8 @@ use super::support::{Windows, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::workers::Workers;
@@ -122,6 +122,7 @@ impl AvgPool2d {
 impl Op for AvgPool2d {
     const NAME: &'static str = "avg_pool2d";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.pooling

@@ -18,8 +18,8 @@ use super::{CountIncludePad, Pooling};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -90,6 +90,7 @@ impl AvgPool2dGrad {
 impl Op for AvgPool2dGrad {
     const NAME: &'static str = "avg_pool2d_grad";
     const INPUTS: &'static [&'static str] = &["output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.pooling

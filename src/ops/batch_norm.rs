@@ -24,8 +24,8 @@ use super::support::{CHUNK, Channels, WORKGROUP, array, expect_same, normal, sha
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -237,6 +237,7 @@ impl Op for BatchNorm {
     const NAME: &'static str = "batch_norm";
     const INPUTS: &'static [&'static str] =
         &["x", "mean", "variance", "weight", "bias", "residual…"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 3, 4], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

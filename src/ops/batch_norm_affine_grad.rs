@@ -18,8 +18,8 @@ use super::support::{BLOCK, Channels, LaneSum, expect_same, normal, shapes, unif
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -35,7 +35,7 @@ static SHADER: Shader = Shader {
 static COMBINE: Shader = Shader {
     name: "batch_norm_affine_grad.combine",
     text: include_str!("../../shaders/batch_norm_affine_grad.combine.wgsl"),
-    uses: &[library::STORE, library::INDEX, library::REDUCE],
+    uses: &[library::INDEX, library::REDUCE],
 };
 
 /// The gradients of weight and bias of [`BatchNorm`](super::BatchNorm), see the room's documentation.
@@ -77,6 +77,7 @@ pub fn batch_norm_affine_grad<'g>(
 impl Op for BatchNormAffineGrad {
     const NAME: &'static str = "batch_norm_affine_grad";
     const INPUTS: &'static [&'static str] = &["x", "mean", "variance", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2], &[0, 1]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("eps", self.eps)

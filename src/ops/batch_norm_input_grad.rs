@@ -23,8 +23,8 @@ use super::support::{CHUNK, Channels, WORKGROUP, expect_same, normal, shapes, un
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -110,6 +110,7 @@ impl BatchNormInputGrad {
 impl Op for BatchNormInputGrad {
     const NAME: &'static str = "batch_norm_input_grad";
     const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "batch…"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4, 5, 6], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -22,8 +22,8 @@ use super::support::{Channels, lane_sum, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -39,7 +39,7 @@ static SHADER: Shader = Shader {
 static COMBINE: Shader = Shader {
     name: "batch_statistics.combine",
     text: include_str!("../../shaders/batch_statistics.combine.wgsl"),
-    uses: &[library::STORE, library::INDEX, library::REDUCE],
+    uses: &[library::INDEX, library::REDUCE],
 };
 
 /// Mean and variance by channel, see the room's documentation.
@@ -69,6 +69,7 @@ pub fn batch_statistics<'g>(x: Tensor<'g>) -> Result<(Tensor<'g>, Tensor<'g>)> {
 impl Op for BatchStatistics {
     const NAME: &'static str = "batch_statistics";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[], &[0, 1]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -16,8 +16,8 @@ use super::support::{Channels, WORKGROUP, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -62,6 +62,7 @@ pub fn batch_statistics_grad<'g>(
 impl Op for BatchStatisticsGrad {
     const NAME: &'static str = "batch_statistics_grad";
     const INPUTS: &'static [&'static str] = &["x", "mean", "mean_grad", "variance_grad"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 3], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -16,8 +16,8 @@ use super::support::{WORKGROUP, normal, unbroadcast};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
@@ -60,6 +60,7 @@ pub fn broadcast<'g>(x: Tensor<'g>, shape: impl Into<Shape>) -> Result<Tensor<'g
 impl Op for Broadcast {
     const NAME: &'static str = "broadcast";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("shape", &*self.shape)

@@ -19,8 +19,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 
@@ -60,6 +60,7 @@ pub fn clamp<'g>(x: Tensor<'g>, min: f64, max: f64) -> Result<Tensor<'g>> {
 impl Op for Clamp {
     const NAME: &'static str = "clamp";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -19,8 +19,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 
@@ -67,6 +67,7 @@ pub fn clamp_grad<'g>(
 impl Op for ClampGrad {
     const NAME: &'static str = "clamp_grad";
     const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -17,8 +17,8 @@ use super::support::{expect_axis, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -58,6 +58,7 @@ pub fn concat<'g>(inputs: &[Tensor<'g>], axis: usize) -> Result<Tensor<'g>> {
 impl Op for Concat {
     const NAME: &'static str = "concat";
     const INPUTS: &'static [&'static str] = &["inputs…"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("axis", self.axis)

@@ -26,8 +26,8 @@ use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Graph, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Graph, Halves, Launch, Limits, Op, Shader, Target,
+    Tensor, View, ViewMut, expect_reals, library,
 };
 use crate::product::Matrix;
 use crate::real::{Real, Sum as _};
@@ -184,6 +184,7 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
     const INPUTS: &'static [&'static str] = &["x", "weight"];
+    const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
         let attributes = Attributes::none()

@@ -28,8 +28,8 @@ use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::product::Matrix;
 use crate::real::{Real, Sum as _};
@@ -229,6 +229,7 @@ fn pack(
 impl Op for Conv2dInputGrad {
     const NAME: &'static str = "conv2d_input_grad";
     const INPUTS: &'static [&'static str] = &["output_grad", "weight"];
+    const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
         self.conv

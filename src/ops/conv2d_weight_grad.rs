@@ -25,8 +25,8 @@ use super::support::{WORKGROUP, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, Tile, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    Tile, View, ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -58,7 +58,7 @@ static DIRECT: Shader = Shader {
 static COMBINE: Shader = Shader {
     name: "conv2d_weight_grad.combine",
     text: include_str!("../../shaders/conv2d_weight_grad.combine.wgsl"),
-    uses: &[library::STORE, library::INDEX],
+    uses: &[library::INDEX],
 };
 
 /// The terms of a part of a sum on a device, at least.
@@ -132,6 +132,7 @@ impl Conv2dWeightGrad {
 impl Op for Conv2dWeightGrad {
     const NAME: &'static str = "conv2d_weight_grad";
     const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+    const HALVES: Halves = Halves::ALWAYS.except(&[], &[0]);
 
     fn attributes(&self) -> Attributes {
         self.conv

@@ -23,8 +23,8 @@ use super::support::{WORKGROUP, array, normal};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::Real;
 use crate::rng::{philox, philox_side_by_side, stream_counter, stream_key};
@@ -171,6 +171,7 @@ fn key_of<R: Real>(key: &View<R>) -> [u32; 2] {
 impl Op for Dropout {
     const NAME: &'static str = "dropout";
     const INPUTS: &'static [&'static str] = &["x", "key"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

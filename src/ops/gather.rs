@@ -17,8 +17,8 @@ use super::support::{WORKGROUP, array, indices, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -60,6 +60,7 @@ fn row<R>(table: &[R], shape: Shape, index: u32) -> Option<&[R]> {
 impl Op for Gather {
     const NAME: &'static str = "gather";
     const INPUTS: &'static [&'static str] = &["table", "indices"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

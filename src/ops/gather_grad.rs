@@ -18,8 +18,8 @@ use super::support::{WORKGROUP, array, indices, normal};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -66,6 +66,7 @@ pub fn gather_grad<'g>(
 impl Op for GatherGrad {
     const NAME: &'static str = "gather_grad";
     const INPUTS: &'static [&'static str] = &["indices", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[], &[0]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("num_embeddings", self.num_embeddings)

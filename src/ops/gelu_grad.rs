@@ -21,8 +21,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -60,6 +60,7 @@ pub fn gelu_grad<'g>(x: Tensor<'g>, output_grad: Tensor<'g>) -> Result<Tensor<'g
 impl Op for GeluGrad {
     const NAME: &'static str = "gelu_grad";
     const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

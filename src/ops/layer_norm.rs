@@ -22,8 +22,8 @@ use super::support::{LANE_DEPTH, Rows, array, expect_same, lane_sum, normal, sum
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::{KeepAxes, Shape};
@@ -70,6 +70,7 @@ pub fn layer_norm<'g>(
 impl Op for LayerNorm {
     const NAME: &'static str = "layer_norm";
     const INPUTS: &'static [&'static str] = &["x", "weight", "bias"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2], &[1, 2]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("eps", self.eps)

@@ -18,8 +18,8 @@ use super::support::{Rows, Slices, WORKGROUP, expect_same, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -35,7 +35,7 @@ static SHADER: Shader = Shader {
 static COMBINE: Shader = Shader {
     name: "layer_norm_affine_grad.combine",
     text: include_str!("../../shaders/layer_norm_affine_grad.combine.wgsl"),
-    uses: &[library::STORE, library::INDEX],
+    uses: &[library::INDEX],
 };
 
 /// The fewest rows that an invocation of a device adds before another does the next.
@@ -78,6 +78,7 @@ pub fn layer_norm_affine_grad<'g>(
 impl Op for LayerNormAffineGrad {
     const NAME: &'static str = "layer_norm_affine_grad";
     const INPUTS: &'static [&'static str] = &["x", "mean", "inverse_deviation", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2], &[0, 1]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

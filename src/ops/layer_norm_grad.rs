@@ -20,8 +20,8 @@ use super::support::{BLOCK, LANE_DEPTH, LaneSum, Rows, expect_same, normal, unif
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -70,6 +70,7 @@ impl Op for LayerNormGrad {
     const NAME: &'static str = "layer_norm_grad";
     const INPUTS: &'static [&'static str] =
         &["x", "mean", "inverse_deviation", "weight", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 3], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -17,8 +17,8 @@ use super::support::{WORKGROUP, expect_same, indices, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -53,6 +53,7 @@ pub fn masked_mean<'g>(x: Tensor<'g>, mask: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for MaskedMean {
     const NAME: &'static str = "masked_mean";
     const INPUTS: &'static [&'static str] = &["x", "mask"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[], &[0]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

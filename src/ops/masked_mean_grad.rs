@@ -16,8 +16,8 @@ use super::support::{expect_same, indices, normal, shapes};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -53,6 +53,7 @@ pub fn masked_mean_grad<'g>(mask: Tensor<'g>, output_grad: Tensor<'g>) -> Result
 impl Op for MaskedMeanGrad {
     const NAME: &'static str = "masked_mean_grad";
     const INPUTS: &'static [&'static str] = &["mask", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

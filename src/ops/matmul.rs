@@ -21,8 +21,8 @@ use super::transpose::{TILE, transpose_rows};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
@@ -196,6 +196,7 @@ fn tall<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Matmul {
     const NAME: &'static str = "matmul";
     const INPUTS: &'static [&'static str] = &["a", "b"];
+    const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -17,8 +17,8 @@ use super::support::{HostReduction, Largest, Reduction, launch_reduction, normal
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::KeepAxes;
@@ -65,6 +65,7 @@ pub fn max<'g>(x: Tensor<'g>, axes: &[usize], keep: KeepAxes) -> Result<Tensor<'
 impl Op for Max {
     const NAME: &'static str = "max";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[], &[0]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -19,8 +19,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{KeepAxes, Offsets, Shape};
@@ -65,6 +65,7 @@ pub fn max_grad<'g>(x: Tensor<'g>, output_grad: Tensor<'g>, axes: &[usize]) -> R
 impl Op for MaxGrad {
     const NAME: &'static str = "max_grad";
     const INPUTS: &'static [&'static str] = &["x", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("axes", self.axes.as_slice())

@@ -21,8 +21,8 @@ use super::support::{Windows, array, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::{Workers, vectorised};
@@ -160,6 +160,7 @@ impl MaxPool2d {
 impl Op for MaxPool2d {
     const NAME: &'static str = "max_pool2d";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.pooling.attributes()

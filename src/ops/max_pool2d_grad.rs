@@ -20,8 +20,8 @@ use super::support::{Windows, array, expect_same, indices, normal, shapes};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::rng::Stream;
@@ -83,6 +83,7 @@ impl MaxPool2dGrad {
 impl Op for MaxPool2dGrad {
     const NAME: &'static str = "max_pool2d_grad";
     const INPUTS: &'static [&'static str] = &["output_grad", "index"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.pooling

@@ -17,8 +17,8 @@ use super::support::{array, eval_binary, launch_binary, normal, unbroadcast, uni
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -54,6 +54,7 @@ pub fn maximum<'g>(a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Maximum {
     const NAME: &'static str = "maximum";
     const INPUTS: &'static [&'static str] = &["a", "b"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

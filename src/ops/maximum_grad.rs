@@ -18,8 +18,8 @@ use super::support::{array, eval_binary, expect_same, launch_binary, normal, uni
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -61,6 +61,7 @@ pub fn maximum_grad<'g>(
 impl Op for MaximumGrad {
     const NAME: &'static str = "maximum_grad";
     const INPUTS: &'static [&'static str] = &["own", "other", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -17,8 +17,8 @@ use super::support::{HostReduction, Reduction, Summed, launch_reduction, normal,
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Target, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::{KeepAxes, Shape};
@@ -65,6 +65,7 @@ pub fn mean<'g>(x: Tensor<'g>, axes: &[usize], keep: KeepAxes) -> Result<Tensor<
 impl Op for Mean {
     const NAME: &'static str = "mean";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[], &[0]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -2,7 +2,8 @@
 //!
 //! # How to add an operation
 //! 1. Write its room, `src/ops/<op>.rs`: the type with its attributes, [`Op`] for it (mathematics, shape rule, gradient
-//!    rule, host formula, launches, cost, cases), and the function that records it.
+//!    rule, host formula, launches, cost, cases; [`Op::HALVES`] if mixed precision may store it as f16), and the function
+//!    that records it.
 //! 2. Write its shader, `shaders/<op>.wgsl`, and any further passes, `shaders/<op>.<pass>.wgsl`.
 //! 3. Add it to the list below.
 //!
@@ -143,6 +144,7 @@ pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
         invocations: 1024,
         workgroup_bytes: 64 << 10,
         tiling: Class::Discrete.tiling(),
+        ..Limits::default()
     };
     let mut shaders = BTreeMap::new();
     for case in ROOMS.iter().flat_map(Room::cases) {
@@ -215,6 +217,7 @@ rooms! {
     log: Log => log;
     log_softmax: LogSoftmax => log_softmax;
     log_softmax_grad: LogSoftmaxGrad => log_softmax_grad;
+    loss_scale_update: LossScaleUpdate => loss_scale_update;
     masked_mean: MaskedMean => masked_mean;
     masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
     matmul: Matmul => matmul, Transpose;

@@ -16,8 +16,8 @@ use super::support::{expect_axis, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -64,6 +64,7 @@ pub fn pad<'g>(x: Tensor<'g>, axis: usize, before: usize, after: usize) -> Resul
 impl Op for Pad {
     const NAME: &'static str = "pad";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

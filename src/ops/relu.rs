@@ -16,8 +16,8 @@ use super::support::{array, eval_unary, launch_elementwise, normal, shapes, unar
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -52,6 +52,7 @@ pub fn relu<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Relu {
     const NAME: &'static str = "relu";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -16,8 +16,8 @@ use super::support::{array, binary_cpu, launch_elementwise, normal, shapes};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -52,6 +52,7 @@ pub fn relu_grad<'g>(y: Tensor<'g>, output_grad: Tensor<'g>) -> Result<Tensor<'g
 impl Op for ReluGrad {
     const NAME: &'static str = "relu_grad";
     const INPUTS: &'static [&'static str] = &["y", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

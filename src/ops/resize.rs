@@ -22,8 +22,8 @@ use super::support::resizing::{EXAMPLES, Example, Resizing, image_size};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -137,6 +137,7 @@ impl Resize {
 impl Op for Resize {
     const NAME: &'static str = "resize";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.interpolation

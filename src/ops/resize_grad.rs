@@ -20,8 +20,8 @@ use super::support::{Windows, normal};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_reals, library,
 };
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
@@ -86,6 +86,7 @@ impl ResizeGrad {
 impl Op for ResizeGrad {
     const NAME: &'static str = "resize_grad";
     const INPUTS: &'static [&'static str] = &["output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         self.interpolation

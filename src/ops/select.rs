@@ -16,8 +16,8 @@ use super::support::{WORKGROUP, indices, normal, shapes, unbroadcast};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    expect_index, expect_inputs, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, expect_index, expect_inputs, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
@@ -52,6 +52,7 @@ pub fn select<'g>(mask: Tensor<'g>, a: Tensor<'g>, b: Tensor<'g>) -> Result<Tens
 impl Op for Select {
     const NAME: &'static str = "select";
     const INPUTS: &'static [&'static str] = &["mask", "a", "b"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -3,6 +3,7 @@
 //! **Definition.** With g = gradient_scale · gradient + weight_decay · parameter:
 //! momentum_buffer' = momentum · momentum_buffer + g,
 //! parameter' = parameter − learning_rate · (g + momentum · momentum_buffer' if `nesterov=yes`, else momentum_buffer').
+//! A gradient_scale of 0 skips the step, whatever the gradient: parameter' = parameter, momentum_buffer' = momentum_buffer.
 //!
 //! **Shape.** parameter, gradient and momentum_buffer have the same shape, learning_rate and gradient_scale are scalars;
 //! the results are parameter' and momentum_buffer', shaped as parameter.
@@ -169,6 +170,10 @@ impl Op for Sgd {
         let new = new_parameters.real().iter_mut().zip(new_buffers.real());
         let old = parameters.zip(gradients).zip(buffers);
         for ((new_parameter, new_buffer), ((&parameter, &gradient), &buffer)) in new.zip(old) {
+            if scale == R::ZERO {
+                (*new_parameter, *new_buffer) = (parameter, buffer);
+                continue;
+            }
             let gradient = scale * gradient + decay * parameter;
             let buffer = momentum * buffer + gradient;
             let step = match self.nesterov {
@@ -213,6 +218,11 @@ impl Op for Sgd {
         let mut cases: Vec<_> = shapes::elements()
             .map(|(about, shape)| of(about, [0.9, 1e-3], yes, shape))
             .collect();
+        let mut skipped = of("a step that is skipped", [0.9, 0.1], yes, [3].into());
+        let overflown = vec![f32::INFINITY, f32::NAN, 1.0];
+        skipped.inputs[1] = array([3].into(), overflown);
+        skipped.inputs[4] = array(Shape::SCALAR, vec![0.0]);
+        cases.push(skipped);
         cases.extend([
             of("plain", [0.0, 0.0], no, [5, 7].into()),
             of("momentum", [0.9, 0.0], no, [5, 7].into()),

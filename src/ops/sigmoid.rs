@@ -17,8 +17,8 @@ use super::support::{eval_unary, exp_of_negative, launch_elementwise, normal, sh
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -53,6 +53,7 @@ pub fn sigmoid<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Sigmoid {
     const NAME: &'static str = "sigmoid";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -16,8 +16,8 @@ use super::support::{eval_binary, expect_same, launch_elementwise, normal, shape
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -52,6 +52,7 @@ pub fn sigmoid_grad<'g>(y: Tensor<'g>, output_grad: Tensor<'g>) -> Result<Tensor
 impl Op for SigmoidGrad {
     const NAME: &'static str = "sigmoid_grad";
     const INPUTS: &'static [&'static str] = &["y", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

@@ -19,8 +19,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -55,6 +55,7 @@ pub fn silu<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Silu {
     const NAME: &'static str = "silu";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

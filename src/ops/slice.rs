@@ -16,8 +16,8 @@ use super::support::{CHUNK, expect_axis, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, SliceMut, Tensor, View,
-    ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, SliceMut, Tensor,
+    View, ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -65,6 +65,7 @@ pub fn slice<'g>(x: Tensor<'g>, axis: usize, start: usize, length: usize) -> Res
 impl Op for Slice {
     const NAME: &'static str = "slice";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

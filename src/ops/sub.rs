@@ -18,8 +18,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 use crate::workers::Workers;
@@ -54,6 +54,7 @@ pub fn sub<'g>(a: Tensor<'g>, b: Tensor<'g>) -> Result<Tensor<'g>> {
 impl Op for Sub {
     const NAME: &'static str = "sub";
     const INPUTS: &'static [&'static str] = &["a", "b"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

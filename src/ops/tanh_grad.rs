@@ -19,8 +19,8 @@ use super::support::{
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
-    Attributes, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut, expect_reals,
-    library,
+    Attributes, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
+    expect_reals, library,
 };
 use crate::real::Real;
 
@@ -55,6 +55,7 @@ pub fn tanh_grad<'g>(y: Tensor<'g>, output_grad: Tensor<'g>) -> Result<Tensor<'g
 impl Op for TanhGrad {
     const NAME: &'static str = "tanh_grad";
     const INPUTS: &'static [&'static str] = &["y", "output_grad"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none()

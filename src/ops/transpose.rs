@@ -17,8 +17,8 @@ use super::support::{WORKGROUP, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Launch, Limits, Op, Shader, Tensor, View, ViewMut,
-    eval_in_parallel, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
+    ViewMut, eval_in_parallel, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
@@ -66,6 +66,7 @@ impl Transposition {
 impl Op for Transposition {
     const NAME: &'static str = "transpose";
     const INPUTS: &'static [&'static str] = &["x"];
+    const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("axes", self.axes.as_slice())

@@ -1,10 +1,11 @@
 //! Which values are alive when, and which slots they share.
 
+use super::storage::{reads_cast, stored};
 use super::{Place, Slot, Step};
 use crate::array::Element;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Storage, ValueId};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Something that needs memory from one step to another, both included: a slot cannot be read and written by one step.
 struct Span {
@@ -19,8 +20,19 @@ struct Span {
 enum Owner {
     /// An output of a node.
     Value(ValueId),
+    /// A copy of a value in the other storage.
+    Cast(ValueId),
     /// The scratch buffer of this number of a step.
     Scratch(usize, usize),
+}
+
+/// Where everything lies.
+pub(super) struct Memory {
+    pub(super) slots: Vec<Slot>,
+    /// By node and output.
+    pub(super) places: Vec<Vec<Place>>,
+    /// The slots of the copies.
+    pub(super) casts: HashMap<ValueId, usize>,
 }
 
 /// Gives every value a place: leaves their own buffer, aliases their input's, all others a slot. Fills in the slots of
@@ -36,9 +48,11 @@ enum Owner {
 /// size, shared objects).
 pub(super) fn assign_slots(
     graph: &Graph,
+    storages: &[Storage],
     steps: &mut [Step],
     scratch_lengths: &[Vec<usize>],
-) -> (Vec<Slot>, Vec<Vec<Place>>) {
+) -> Memory {
+    let mut casts = HashMap::new();
     let mut places: Vec<Vec<Place>> = graph
         .nodes()
         .iter()
@@ -48,7 +62,7 @@ pub(super) fn assign_slots(
     for (step, lengths) in steps.iter_mut().zip(scratch_lengths) {
         step.scratch = lengths.iter().map(|&length| (0, length)).collect();
     }
-    let mut spans = spans(graph, steps, scratch_lengths);
+    let mut spans = spans(graph, storages, steps, scratch_lengths);
     spans.sort_by_key(|span| (Reverse(span.length), span.first));
     let mut slots: Vec<Slot> = Vec::new();
     let mut taken: Vec<BTreeMap<usize, usize>> = Vec::new();
@@ -69,6 +83,9 @@ pub(super) fn assign_slots(
         taken[slot].insert(span.first, span.last);
         match span.owner {
             Owner::Value(value) => places[value.node][value.output] = Place::Slot(slot),
+            Owner::Cast(value) => {
+                casts.insert(value, slot);
+            }
             Owner::Scratch(step, number) => steps[step].scratch[number].0 = slot,
         }
     }
@@ -78,37 +95,59 @@ pub(super) fn assign_slots(
             places[node] = vec![places[value.node][value.output]];
         }
     }
-    (slots, places)
+    Memory {
+        slots,
+        places,
+        casts,
+    }
 }
 
 /// All that needs a slot, in the order of the steps.
-fn spans(graph: &Graph, steps: &[Step], scratch_lengths: &[Vec<usize>]) -> Vec<Span> {
-    let nodes = graph.nodes().iter();
-    let mut last: Vec<Vec<usize>> = nodes.map(|node| vec![0; node.outputs.len()]).collect();
-    let mut reads = |value: ValueId, at: usize| {
-        let value = graph.root(value);
-        last[value.node][value.output] = at;
-    };
+fn spans(
+    graph: &Graph,
+    storages: &[Storage],
+    steps: &[Step],
+    scratch_lengths: &[Vec<usize>],
+) -> Vec<Span> {
+    // The last steps that read a value, and its copy.
+    let mut last: HashMap<ValueId, usize> = HashMap::new();
+    let mut last_of_cast: HashMap<ValueId, usize> = HashMap::new();
     for (i, step) in steps.iter().enumerate() {
-        let inputs = graph.nodes()[step.node].inputs.iter();
-        inputs.for_each(|&input| reads(input, i));
+        for (input, &value) in graph.nodes()[step.node].inputs.iter().enumerate() {
+            let read = match reads_cast(graph, storages, step.node, input) {
+                true => &mut last_of_cast,
+                false => &mut last,
+            };
+            read.insert(graph.root(value), i);
+        }
+        last.extend(step.casts.iter().map(|&value| (value, i)));
     }
     let results = graph.outputs().iter().map(|(_, value)| value);
     let assigned = graph.assigns().iter().map(|(_, value)| value);
-    results
-        .chain(assigned)
-        .for_each(|&value| reads(value, usize::MAX));
+    let kept = results.chain(assigned);
+    last.extend(kept.map(|&value| (graph.root(value), usize::MAX)));
 
     let mut spans = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         let node = step.node;
+        for &value in &step.casts {
+            let elements = graph.spec(value).shape.elements();
+            spans.push(Span {
+                element: Element::Real,
+                length: stored(graph, storages, value).other().words(elements),
+                first: i,
+                last: last_of_cast.get(&value).copied().unwrap_or(i),
+                owner: Owner::Cast(value),
+            });
+        }
         for (output, spec) in graph.nodes()[node].outputs.iter().enumerate() {
+            let value = ValueId { node, output };
             spans.push(Span {
                 element: spec.element,
-                length: spec.shape.elements(),
+                length: stored(graph, storages, value).words(spec.shape.elements()),
                 first: i,
-                last: last[node][output].max(i),
-                owner: Owner::Value(ValueId { node, output }),
+                last: last.get(&value).map_or(i, |&last| last.max(i)),
+                owner: Owner::Value(value),
             });
         }
         for (number, &length) in scratch_lengths[i].iter().enumerate() {

@@ -5,11 +5,15 @@
 
 mod liveness;
 mod print;
+mod storage;
 mod verify;
+
+pub use storage::{CAST_FULL, CAST_HALF};
 
 use crate::array::Element;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Graph, Launch, LeafKind, Limits, Target, ValueId};
+use crate::graph::{Cost, Graph, Launch, LeafKind, Limits, Storage, Target, ValueId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Where a value lies while it is alive.
@@ -26,7 +30,7 @@ pub enum Place {
 pub struct Slot {
     /// The type of all values that ever lie in it.
     pub element: Element,
-    /// Its length in elements: that of the largest of them.
+    /// Its length in words of four bytes (of eight in f64): that of the largest of them. Two halves share a word.
     pub length: usize,
 }
 
@@ -35,9 +39,11 @@ pub struct Slot {
 pub struct Step {
     /// The node.
     pub node: usize,
+    /// The values that are copied into the other storage before it.
+    pub casts: Vec<ValueId>,
     /// The slots of its scratch buffers with their lengths in elements.
     pub scratch: Vec<(usize, usize)>,
-    /// Its dispatches, if the plan is for the gpu.
+    /// Its dispatches, the casts first, if the plan is for the gpu. A node whose outputs are empty has none of its own.
     pub launches: Vec<Launch>,
 }
 
@@ -49,6 +55,10 @@ pub struct Plan {
     steps: Vec<Step>,
     slots: Vec<Slot>,
     places: Vec<Vec<Place>>,
+    /// By node, how its launches store what may be halves.
+    storages: Vec<Storage>,
+    /// The slots of the copies in the other storage.
+    casts: HashMap<ValueId, usize>,
 }
 
 impl Plan {
@@ -57,9 +67,7 @@ impl Plan {
     /// # Errors
     /// For the gpu: an operation that has no shader, or a value larger than a binding may be; the error names it.
     pub fn new(graph: Arc<Graph>, target: Target) -> Result<Self> {
-        if let Target::Gpu(limits) = target {
-            check_sizes(&graph, &limits)?;
-        }
+        let storages = storage::storages(&graph, &target);
         let mut steps = Vec::new();
         let mut scratch_lengths = Vec::new();
         for (node, recorded) in graph.nodes().iter().enumerate() {
@@ -67,27 +75,43 @@ impl Plan {
                 continue;
             };
             let inputs = graph.input_specs(node);
+            let is_empty = recorded
+                .outputs
+                .iter()
+                .all(|spec| spec.shape.elements() == 0);
             let launches = match target {
-                Target::Gpu(limits) => op
+                Target::Gpu(limits) if !is_empty => op
                     .launches(&inputs, &limits)
                     .map_err(|e| e.within(format!("{} on the gpu", op.name())))?,
-                Target::Reference | Target::Cpu { .. } => Vec::new(),
+                _ => Vec::new(),
             };
+            let launches = launches.into_iter();
             steps.push(Step {
                 node,
+                casts: Vec::new(),
                 scratch: Vec::new(),
-                launches,
+                launches: launches.map(|own| own.stored(storages[node])).collect(),
             });
             scratch_lengths.push(op.scratch(&inputs, &target));
         }
-        let (slots, places) = liveness::assign_slots(&graph, &mut steps, &scratch_lengths);
+        storage::insert_casts(&graph, &storages, &mut steps);
+        let liveness::Memory {
+            slots,
+            places,
+            casts,
+        } = liveness::assign_slots(&graph, &storages, &mut steps, &scratch_lengths);
         let plan = Self {
             graph,
             target,
             steps,
             slots,
             places,
+            storages,
+            casts,
         };
+        if let Target::Gpu(limits) = target {
+            plan.check_sizes(&limits)?;
+        }
         plan.verify()?;
         Ok(plan)
     }
@@ -151,11 +175,11 @@ impl Plan {
             })
     }
 
-    /// The work of one step.
+    /// The work of one step, its casts included.
     pub fn step_cost(&self, step: &Step) -> Cost {
         let op = self.graph.nodes()[step.node].op();
-        op.map(|op| op.cost(&self.graph.input_specs(step.node)))
-            .unwrap_or_default()
+        let cost = op.map(|op| op.cost(&self.graph.input_specs(step.node)));
+        self.as_stored(step, cost.unwrap_or_default())
     }
 
     fn element_bytes(&self, element: Element) -> u64 {
@@ -164,21 +188,32 @@ impl Plan {
             _ => 4,
         }
     }
+
+    /// That every value fits into a binding of the device, and so does its copy; if not, says which does not and the
+    /// largest batch that would.
+    fn check_sizes(&self, limits: &Limits) -> Result<()> {
+        let nodes = self.graph.nodes().iter().enumerate();
+        let values = nodes.flat_map(|(node, own)| {
+            (0..own.outputs.len()).map(move |output| ValueId { node, output })
+        });
+        let words = |value: &ValueId| match self.casts.contains_key(value) {
+            true => self.words(*value).max(self.cast(*value).1),
+            false => self.words(*value),
+        };
+        let Some(value) = values.max_by_key(words) else {
+            return Ok(());
+        };
+        let bytes = 4 * words(&value) as u64;
+        if bytes <= limits.binding_bytes {
+            return Ok(());
+        }
+        Err(does_not_fit(&self.graph, value, bytes, limits))
+    }
 }
 
-/// That every value fits into a binding of the device; if not, says which does not and the largest batch that would.
-fn check_sizes(graph: &Graph, limits: &Limits) -> Result<()> {
-    let values = graph
-        .nodes()
-        .iter()
-        .flat_map(|node| node.outputs.iter().map(move |spec| (node, spec)));
-    let Some((node, spec)) = values.max_by_key(|(_, spec)| spec.shape.elements()) else {
-        return Ok(());
-    };
-    let bytes = 4 * spec.shape.elements() as u64;
-    if bytes <= limits.binding_bytes {
-        return Ok(());
-    }
+/// Which value does not fit into a binding of the device, and the largest batch that would.
+fn does_not_fit(graph: &Graph, value: ValueId, bytes: u64, limits: &Limits) -> Error {
+    let (node, spec) = (&graph.nodes()[value.node], graph.spec(value));
     let allowed = limits.binding_bytes >> 20;
     let path = if node.path.is_empty() {
         String::new()
@@ -204,7 +239,7 @@ fn check_sizes(graph: &Graph, limits: &Limits) -> Result<()> {
         }
         _ => String::new(),
     };
-    Err(Error::device(format!(
+    Error::device(format!(
         "{value}, but the device binds at most {allowed} MiB{advice}"
-    )))
+    ))
 }

@@ -1,7 +1,7 @@
 //! A plan as text: what runs in which order, where the values lie, and the totals.
 
 use super::{Place, Plan};
-use crate::graph::ValueId;
+use crate::graph::{Storage, ValueId};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -10,14 +10,17 @@ impl fmt::Display for Plan {
             let node = &self.graph().nodes()[step.node];
             let cost = self.step_cost(step);
             let outputs = node.outputs.iter().enumerate().map(|(output, spec)| {
-                let place = match self.place(ValueId {
-                    node: step.node,
-                    output,
-                }) {
+                let node = step.node;
+                let value = ValueId { node, output };
+                let half = match self.storage(value) {
+                    Storage::Full => "",
+                    Storage::Half => " as f16",
+                };
+                let place = match self.place(value) {
                     Place::Leaf(leaf) => format!("leaf {leaf}"),
                     Place::Slot(slot) => format!("slot {slot}"),
                 };
-                format!("{spec} in {place}")
+                format!("{spec}{half} in {place}")
             });
             let outputs: Vec<_> = outputs.collect();
             let (name, path) = (node.name(), &node.path);
@@ -30,7 +33,11 @@ impl fmt::Display for Plan {
             )?;
         }
         let cost = self.cost();
+        let casts: usize = self.steps().iter().map(|step| step.casts.len()).sum();
         writeln!(f, "steps            {}", self.steps().len())?;
+        if casts > 0 {
+            writeln!(f, "casts            {casts}")?;
+        }
         writeln!(f, "FLOPs            {}", cost.flops)?;
         writeln!(
             f,

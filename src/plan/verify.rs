@@ -1,16 +1,26 @@
 //! The invariant of a plan, checked once after it is made: no value is overwritten while it is alive.
 
 use super::{Place, Plan, Step};
+use crate::array::Element;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use std::collections::HashMap;
 
-/// Which value lies in each slot.
-type Owners = HashMap<usize, ValueId>;
+/// What lies in each slot.
+type Owners = HashMap<usize, Held>;
+
+/// What lies in a slot.
+#[derive(Clone, Copy, PartialEq)]
+enum Held {
+    Value(ValueId),
+    /// The copy of a value in the other storage.
+    Cast(ValueId),
+}
 
 impl Plan {
     /// Follows who lies in each slot: whatever a step reads, and whatever is read after the last step, must still be
-    /// there; no slot is read and written by one step, or written twice; every value fits into its slot.
+    /// there, in the storage it is read in; no slot is read and written by one step, or written twice; every value fits
+    /// into its slot.
     /// [`new`](Self::new) makes no plan that fails this.
     ///
     /// # Errors
@@ -29,27 +39,30 @@ impl Plan {
         let assigned = graph.assigns().iter().map(|&(_, value)| value);
         results
             .chain(assigned)
-            .try_for_each(|value| self.verify_there(&owners, value))
+            .try_for_each(|value| self.verify_there(&owners, value, self.place(value)))
     }
 
     fn verify_step(&self, step: &Step, owners: &mut Owners) -> Result<()> {
         let node = &self.graph().nodes()[step.node];
+        for &value in &step.casts {
+            self.verify_there(owners, value, self.place(value))?;
+            let (copy, words) = self.cast(value);
+            let slot = self.verify_fits(copy, words, Element::Real, "the copy of a value")?;
+            if self.place(value) == copy {
+                let what = format!("slot {slot} is read and written at once");
+                return Err(Error::shape(what));
+            }
+            owners.insert(slot, Held::Cast(root(self.graph(), value)));
+        }
         let mut written: Vec<usize> = Vec::new();
         for (output, spec) in node.outputs.iter().enumerate() {
             let value = ValueId {
                 node: step.node,
                 output,
             };
-            let Place::Slot(slot) = self.place(value) else {
-                return Err(Error::shape(format!("output {output} lies in a leaf")));
-            };
-            let own = self.slots()[slot];
-            if own.length < spec.shape.elements() || own.element != spec.element {
-                return Err(Error::shape(format!(
-                    "output {output} of shape {spec} does not fit into slot {slot}"
-                )));
-            }
-            written.push(slot);
+            let what = format!("output {output} of shape {spec}");
+            let (place, words) = (self.place(value), self.words(value));
+            written.push(self.verify_fits(place, words, spec.element, &what)?);
         }
         written.extend(step.scratch.iter().map(|&(slot, _)| slot));
         for (i, slot) in written.iter().enumerate() {
@@ -57,9 +70,10 @@ impl Plan {
                 return Err(Error::shape(format!("slot {slot} is written twice")));
             }
         }
-        for &input in &node.inputs {
-            self.verify_there(owners, input)?;
-            match self.place(input) {
+        for (input, &value) in node.inputs.iter().enumerate() {
+            let (place, _) = self.operand(step.node, input);
+            self.verify_there(owners, value, place)?;
+            match place {
                 Place::Slot(slot) if written.contains(&slot) => {
                     let what = format!("slot {slot} is read and written at once");
                     return Err(Error::shape(what));
@@ -68,33 +82,52 @@ impl Plan {
             }
         }
         for &(slot, length) in &step.scratch {
-            if self.slots()[slot].length < length {
-                let what = format!("scratch memory does not fit into slot {slot}");
-                return Err(Error::shape(what));
-            }
+            self.verify_fits(Place::Slot(slot), length, Element::Real, "scratch memory")?;
             owners.remove(&slot);
         }
         for (output, &slot) in written[..node.outputs.len()].iter().enumerate() {
             let node = step.node;
-            owners.insert(slot, ValueId { node, output });
+            owners.insert(slot, Held::Value(ValueId { node, output }));
         }
         Ok(())
     }
 
-    /// That a value is where its readers look for it.
-    fn verify_there(&self, owners: &Owners, value: ValueId) -> Result<()> {
+    /// The slot of something that is written there, which is large enough.
+    fn verify_fits(
+        &self,
+        place: Place,
+        words: usize,
+        element: Element,
+        what: &str,
+    ) -> Result<usize> {
+        let Place::Slot(slot) = place else {
+            return Err(Error::shape(format!("{what} lies in a leaf")));
+        };
+        let own = self.slots()[slot];
+        if own.length < words || own.element != element {
+            let what = format!("{what} does not fit into slot {slot}");
+            return Err(Error::shape(what));
+        }
+        Ok(slot)
+    }
+
+    /// That a value, or its copy if that is what lies elsewhere, is where its readers look for it.
+    fn verify_there(&self, owners: &Owners, value: ValueId, place: Place) -> Result<()> {
         let root = root(self.graph(), value);
-        let is_there = match self.place(value) {
+        let held = match place == self.place(value) {
+            true => Held::Value(root),
+            false => Held::Cast(root),
+        };
+        let is_there = match place {
             Place::Leaf(node) => node == root.node,
-            Place::Slot(slot) => owners.get(&slot) == Some(&root),
+            Place::Slot(slot) => owners.get(&slot) == Some(&held),
         };
         if is_there {
             return Ok(());
         }
         let ValueId { node, output } = value;
         Err(Error::shape(format!(
-            "value %{node}.{output} is not where it is read, {:?}",
-            self.place(value)
+            "value %{node}.{output} is not where it is read, {place:?}"
         )))
     }
 }

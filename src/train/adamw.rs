@@ -1,6 +1,7 @@
 //! AdamW, recorded behind a loss: the step is part of the graph.
 
 use super::groups::Groups;
+use super::loss_scale::LossScaling;
 use super::optimizer::{Gradients, OPTIMIZER, record_gradients};
 use crate::error::Result;
 use crate::graph::{Init, Recorder, Tensor};
@@ -13,11 +14,14 @@ pub struct AdamW {
     pub update: ops::AdamW,
     /// The norm at which the whole gradient is clipped.
     pub clip_norm: f64,
+    /// Whether the loss is scaled.
+    pub loss_scaling: LossScaling,
 }
 
 /// Records the gradient of `loss` with respect to every parameter declared so far that its group does not freeze, clips
 /// it, and assigns each and its moments (states named `optimizer.exp_avg.<parameter>` and `optimizer.exp_avg_sq.<parameter>`) their new values,
-/// and the state `optimizer.step` the number of steps. Gives the gradient's norm before clipping, squared.
+/// and the state `optimizer.step` the number of steps. Gives the gradient's norm before clipping, squared; 0
+/// if the step is skipped, see [`LossScaling`].
 ///
 /// Reference: Loshchilov and Hutter 2019; `torch.optim.AdamW`.
 ///
@@ -35,12 +39,20 @@ pub fn record_adamw<'g>(
         each,
         square_norm,
         scale,
-    } = record_gradients(r, loss, learning_rate, groups, settings.clip_norm)?;
+        steps: taken,
+    } = record_gradients(
+        r,
+        loss,
+        learning_rate,
+        groups,
+        settings.clip_norm,
+        settings.loss_scaling,
+    )?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     let step_name = format!("{OPTIMIZER}step");
     let steps = r.scope().state(&step_name, [], Init::Constant(0.0))?;
-    let step = ops::add(steps, ops::fill(r, [], 1.0)?)?;
+    let step = ops::add(steps, taken)?;
     r.assign(&step_name, step)?;
     for update in each {
         let (name, parameter) = (update.name, update.parameter);
@@ -85,6 +97,7 @@ mod tests {
                 ..Default::default()
             },
             clip_norm: 1e9,
+            loss_scaling: LossScaling::Off,
         };
         let graph = Graph::record(|r| {
             let w = r.scope().parameter("w", [1], Init::Constant(0.0))?;

@@ -1,6 +1,7 @@
 //! What the optimisers share: the gradients of the parameters that learn, and the factor that clips them together.
 
 use super::groups::Groups;
+use super::loss_scale::{LossScaling, Unscaled};
 use crate::autodiff;
 use crate::error::{Error, Result};
 use crate::graph::{Recorder, Tensor};
@@ -27,10 +28,12 @@ pub(super) struct Update<'g> {
 pub(super) struct Gradients<'g> {
     /// Every parameter declared so far that is not frozen.
     pub each: Vec<Update<'g>>,
-    /// The square of the norm of all gradients together.
+    /// The square of the norm of all gradients together; 0 if the step is skipped.
     pub square_norm: Tensor<'g>,
-    /// What the gradients are to be multiplied by, so that the norm stays below the limit.
+    /// What the gradients are to be multiplied by, so that the norm stays below the limit; 0 if the step is skipped.
     pub scale: Tensor<'g>,
+    /// How many steps this is: 1, or 0 if it is skipped.
+    pub steps: Tensor<'g>,
 }
 
 /// Records the gradients of `loss` with respect to every parameter declared so far that is not frozen. Clipping as in
@@ -44,6 +47,7 @@ pub(super) fn record_gradients<'g>(
     learning_rate: Tensor<'g>,
     groups: &Groups,
     clip_norm: f64,
+    loss_scaling: LossScaling,
 ) -> Result<Gradients<'g>> {
     let settings = groups.settings(r)?;
     let learning = r.parameters().into_iter().zip(settings);
@@ -54,14 +58,14 @@ pub(super) fn record_gradients<'g>(
             "every parameter is frozen: there is nothing to learn",
         ));
     }
-    let one = ops::fill(r, loss.shape(), 1.0)?;
-    let gradients = gradients_of(&[(loss, one)], targets)?;
+    let cotangent = loss_scaling.cotangent(loss)?;
+    let gradients = gradients_of(&[(loss, cotangent)], targets)?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
-    let mut square_norm = ops::fill(r, [], 0.0)?;
+    let mut square_sum = ops::fill(r, [], 0.0)?;
     let mut each = Vec::with_capacity(gradients.len());
     for ((name, parameter, gradient), settings) in gradients.into_iter().zip(settings) {
-        square_norm = ops::accumulate_square_sum(square_norm, gradient)?;
+        square_sum = ops::accumulate_square_sum(square_sum, gradient)?;
         let learning_rate = if settings.rate == 1.0 {
             learning_rate
         } else {
@@ -75,10 +79,20 @@ pub(super) fn record_gradients<'g>(
             decay: settings.decay,
         });
     }
+    let Unscaled {
+        square_norm,
+        factor,
+        is_finite,
+    } = loss_scaling.unscale(square_sum)?;
+    let clip = ops::clip_factor(square_norm, clip_norm)?;
     Ok(Gradients {
         each,
         square_norm,
-        scale: ops::clip_factor(square_norm, clip_norm)?,
+        scale: match loss_scaling {
+            LossScaling::Off => clip,
+            LossScaling::Dynamic => ops::mul(clip, factor)?,
+        },
+        steps: is_finite,
     })
 }
 

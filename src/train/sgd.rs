@@ -1,6 +1,7 @@
 //! Stochastic gradient descent, recorded behind a loss: the step is part of the graph.
 
 use super::groups::Groups;
+use super::loss_scale::LossScaling;
 use super::optimizer::{Gradients, OPTIMIZER, record_gradients};
 use crate::error::Result;
 use crate::graph::{Init, Recorder, Tensor};
@@ -15,11 +16,13 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// The norm at which the whole gradient is clipped.
     pub clip_norm: f64,
+    /// Whether the loss is scaled.
+    pub loss_scaling: LossScaling,
 }
 
 /// Records the gradient of `loss` with respect to every parameter declared so far that its group does not freeze, clips
 /// it, and assigns each and its momentum buffer (a state named `optimizer.momentum.<parameter>`) their new values. Gives the gradient's norm
-/// before clipping, squared.
+/// before clipping, squared; 0 if the step is skipped, see [`LossScaling`].
 ///
 /// Reference: Sutskever et al. 2013; clipping as in Pascanu et al. 2013; `torch.optim.SGD(nesterov=True)`.
 ///
@@ -37,7 +40,15 @@ pub fn record_sgd<'g>(
         each,
         square_norm,
         scale,
-    } = record_gradients(r, loss, learning_rate, groups, settings.clip_norm)?;
+        ..
+    } = record_gradients(
+        r,
+        loss,
+        learning_rate,
+        groups,
+        settings.clip_norm,
+        settings.loss_scaling,
+    )?;
     let scope = r.scope().name("optimizer");
     let _inside = scope.enter();
     for update in each {

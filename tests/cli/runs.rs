@@ -31,6 +31,42 @@ fn weights_are_read_with_their_own_configuration_only() {
 }
 
 #[test]
+fn mixed_precision_needs_a_gpu_and_stays_that_of_the_run() {
+    let place = place();
+    let nowhere = place.root.join("never mixed");
+    let gels = s(&place.gels);
+    let train = |run, more: &[&'static str]| {
+        let own = ["train", "ife", "--data", gels, "--out", run, "--precision"];
+        [&own[..], more].concat()
+    };
+    let refused = "mixed precision is a gpu's; use --device gpu, or --precision full";
+    for device in ["cpu", "reference"] {
+        failed(
+            &[
+                "bench",
+                "resnet18",
+                "--precision",
+                "mixed",
+                "--device",
+                device,
+            ],
+            1,
+            refused,
+        );
+        failed(
+            &train(s(&nowhere), &["mixed", "--device", device]),
+            1,
+            refused,
+        );
+    }
+    assert!(!nowhere.exists(), "nothing is written before");
+    failed(&train(s(&nowhere), &["half"]), 2, "full, mixed");
+    let other = "train.precision was \"full\" and is now \"mixed\"";
+    failed(&train(s(&place.run), &["mixed", "--resume"]), 1, other);
+    done(&train(s(&place.run), &["full", "--resume"]));
+}
+
+#[test]
 fn wrong_seeds_and_configurations_are_one_sentence() {
     let place = place();
     let nowhere = place.root.join("never made");

@@ -1,6 +1,7 @@
 //! What the suites that use a device share.
 
 use axenic::exec::gpu::{Checks, Choice, Gpu};
+use axenic::graph::Precision;
 use std::io::Write as _;
 
 /// An executor on whatever adapter there is, or `None`, said aloud, on a machine without one. Where
@@ -16,4 +17,18 @@ pub(crate) fn gpu(checks: Checks) -> Option<Gpu> {
             None
         }
     }
+}
+
+/// As [`gpu`], in mixed precision (or whatever else has halves); `None`, said aloud, also where the device has none.
+#[allow(dead_code, reason = "not all suites compute in halves")]
+pub(crate) fn gpu_with_halves(precision: Precision) -> Option<Gpu> {
+    let gpu = gpu(Checks::Off)?;
+    if gpu.adapter().limits.halves {
+        return Some(gpu.in_precision(precision).expect("it has halves"));
+    }
+    let refused = gpu.in_precision(precision).err().expect("it has none");
+    assert!(refused.to_string().contains("SHADER_F16"), "{refused}");
+    writeln!(std::io::stderr(), "skipped: the adapter has no halves")
+        .expect("standard error is open");
+    None
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 mod common;
 mod random;
 mod state;
+mod storage;
 
 /// One of each kind; a device only where there is an adapter.
 fn executors() -> Vec<Box<dyn Executor>> {

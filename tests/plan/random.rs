@@ -3,7 +3,7 @@
 use super::{bits, executors, numbers, prepare, record};
 use axenic::array::Spec;
 use axenic::exec::{Executor, Moment, Reference, compare};
-use axenic::graph::{Graph, Init, Limits, Source, Target, Tensor, ValueId};
+use axenic::graph::{Graph, Init, Limits, Precision, Source, Target, Tensor, ValueId};
 use axenic::ops;
 use axenic::plan::{Place, Plan};
 use axenic::shape::{KeepAxes, Shape};
@@ -83,7 +83,7 @@ fn graphs() -> impl Strategy<Value = (Vec<Choice>, Vec<usize>)> {
 }
 
 /// The same cases at every run.
-fn check_graphs(cases: u32, mut check: impl FnMut(Arc<Graph>)) {
+pub(super) fn check_graphs(cases: u32, mut check: impl FnMut(Arc<Graph>)) {
     let config = Config {
         cases,
         failure_persistence: None,
@@ -100,21 +100,35 @@ fn check_graphs(cases: u32, mut check: impl FnMut(Arc<Graph>)) {
 
 #[test]
 fn no_value_is_overwritten_while_it_is_alive() {
-    let (mut shared, mut scratch) = (0, 0);
+    let (mut shared, mut scratch, mut casts) = (0, 0, 0);
     check_graphs(512, |graph| {
+        let device = |precision| {
+            Target::Gpu(Limits {
+                precision,
+                ..Limits::default()
+            })
+        };
         for target in [
             Target::Reference,
             Target::Cpu { threads: 3 },
-            Target::Gpu(Limits::default()),
+            device(Precision::Full),
+            device(Precision::Mixed),
+            device(Precision::Half),
         ] {
             let plan = Plan::new(graph.clone(), target).expect("it can be planned");
             plan.verify()
                 .unwrap_or_else(|e| panic!("{e}\n{graph}\n{plan}"));
+            casts += plan
+                .steps()
+                .iter()
+                .map(|step| step.casts.len())
+                .sum::<usize>();
             shared += reused(&plan);
             scratch += plan.steps().iter().flat_map(|step| &step.scratch).count();
         }
     });
     assert!(shared > 100, "slots are hardly ever reused: {shared}");
+    assert!(casts > 100, "storages hardly ever meet: {casts}");
     assert!(
         scratch > 100,
         "scratch memory is hardly ever needed: {scratch}"
@@ -183,14 +197,21 @@ fn run_apart(executor: &mut dyn Executor, graph: &Graph, leaves: &[(&str, Array)
         .collect()
 }
 
+/// Numbers for the states and the inputs of a random graph.
+pub(super) fn inputs_of(graph: &Graph) -> (Vec<(&str, Array)>, Vec<(&str, Array)>) {
+    let leaves = graph.leaves().map(|(value, leaf, spec)| {
+        let array = numbers(spec.shape, value.node as u64);
+        (leaf.name.as_str(), array)
+    });
+    leaves.partition(|(name, _)| ["s", "t"].contains(name))
+}
+
 #[test]
 fn shared_slots_change_no_bit() {
     let mut executors = executors();
     check_graphs(96, |graph| {
-        let mut leaves: Vec<(&str, Array)> = Vec::new();
-        for (value, leaf, spec) in graph.leaves() {
-            leaves.push((leaf.name.as_str(), numbers(spec.shape, value.node as u64)));
-        }
+        let (states, given) = inputs_of(&graph);
+        let leaves = [states, given].concat();
         let lasting = |name: &str| ["s", "t"].contains(&name);
         for executor in &mut executors {
             let apart = run_apart(executor.as_mut(), &graph, &leaves);

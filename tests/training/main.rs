@@ -8,15 +8,16 @@ mod disk;
 mod failing;
 mod processes;
 
-use axenic::Result;
 use axenic::exec::Cpu;
 use axenic::exec::gpu::Checks;
+use axenic::graph::Precision;
 use axenic::systems::ife::config::{Config, Preset};
 use axenic::systems::ife::fit::{FitOptions, Task, fit};
 use axenic::systems::ife::images::Images;
 use axenic::systems::ife::run::{RunFolder, Standing};
 use axenic::systems::ife::synth::{Balance, write_dataset};
 use axenic::train::{Checkpoint, Files, Progress, Runner};
+use axenic::{Array, Result};
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -213,6 +214,100 @@ fn bits_on_the_gpu_do_not_depend_on_interruptions() {
     stop_behind(&run, &mut runner, 20);
     stop_behind(&run, &mut runner, 50);
     assert_eq!(run_to_end(&run, &mut runner), whole);
+}
+
+#[test]
+fn bits_in_mixed_precision_do_not_depend_on_interruptions() {
+    let Some(gpu) = common::gpu_with_halves(Precision::Mixed) else {
+        return;
+    };
+    let mut runner = Runner::new(Box::new(gpu));
+    let mut config = tiny();
+    config.train.precision = Precision::Mixed;
+    let images = images(&config);
+    let place = tempfile::tempdir().expect("a folder");
+    let [whole, stopped] = ["whole", "stopped"].map(|name| place.path().join(name));
+    let mut train = |run: &Path, until| {
+        let mut told = Told::until(until);
+        let files = Files::default();
+        run_on(files, run, &config, &images, &mut runner, &mut told)
+    };
+    train(&whole, u64::MAX).expect("it trains");
+    for until in [20, 50] {
+        assert!(
+            train(&stopped, until)
+                .expect_err("it was asked to stop")
+                .is_stopped()
+        );
+    }
+    train(&stopped, u64::MAX).expect("it trains");
+    assert_eq!(end_of(&stopped), end_of(&whole));
+    let scale = &last_checkpoint(&whole).weights.tensors["optimizer.loss_scale"];
+    assert!(scale.to_f64()[0] >= 1.0);
+}
+
+/// A loss scale that is far too large: the first steps are skipped, told of, and counted, by any executor.
+#[test]
+fn skipped_steps_are_reported() {
+    let mut config = tiny();
+    config.train.precision = Precision::Mixed;
+    let images = images(&config);
+    let place = tempfile::tempdir().expect("a folder");
+    let train = |until| {
+        let mut told = Told::until(until);
+        let (files, mut runner) = (Files::default(), runner(2));
+        let ended = run_on(
+            files,
+            place.path(),
+            &config,
+            &images,
+            &mut runner,
+            &mut told,
+        );
+        (ended, told)
+    };
+    train(10).0.expect_err("it was asked to stop");
+    let folder = RunFolder::open(place.path()).expect("a run");
+    let mut checkpoint = last_checkpoint(place.path());
+    let before = checkpoint.weights.clone();
+    let scale = Array::scalar(2f64.powi(68));
+    let tensors = &mut checkpoint.weights.tensors;
+    tensors
+        .insert("optimizer.loss_scale".into(), scale)
+        .expect("it was there");
+    let step = checkpoint.standing.step;
+    folder.checkpoints().save(step, checkpoint).expect("saved");
+
+    // The next step overflows and changes nothing that learns, but the running statistics.
+    train(10).0.expect_err("it was asked to stop");
+    let after = last_checkpoint(place.path());
+    assert_eq!(after.standing.skipped, 1);
+    for (name, tensor) in &before.tensors {
+        let moves = name.contains("running_") || name.starts_with("optimizer.loss_scale");
+        let counts = name == "optimizer.good_steps" || name == "optimizer.skipped_steps";
+        if !moves && !counts {
+            assert_eq!(after.weights.tensors[name], *tensor, "{name}");
+        }
+    }
+    let (ended, told) = train(u64::MAX);
+    ended.expect("it goes on");
+    let note = "overflowed: it is skipped, and the loss scale is now";
+    assert!(told.heard(note), "{:?}", told.notes);
+    let end = last_checkpoint(place.path());
+    let skipped = end.standing.skipped;
+    assert!((2..12).contains(&skipped), "{skipped} of 12 were skipped");
+    let state = end.weights.tensors["optimizer.skipped_steps"].to_f64()[0];
+    assert_eq!(state, skipped as f64);
+    let rows = end.standing.rows.iter();
+    assert_eq!(rows.map(|row| row.skipped_steps).sum::<usize>(), skipped);
+    let last = end.standing.rows.last().expect("an epoch");
+    assert!(
+        last.skipped_steps == 4 || last.gradient_norm > 0.0,
+        "{last:?}"
+    );
+    let metrics = fs::read_to_string(place.path().join("metrics.csv")).expect("metrics");
+    let head = metrics.lines().next().expect("a head");
+    assert!(head.ends_with(",skipped_steps"), "{head}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use axenic::graph::Recompute;
 use axenic::models::{Model, Preprocessing};
 use axenic::train::{
     AdamW, Backbone, Batch, CachedFeatures, Card, Checkpoints, Configuration, Files, FineTune,
-    Groups, Input, Kept, Optimizer, Progress, Runner, Samples, Silent, Tuned, WarmupCosine,
-    Weights, cached_features, untrained,
+    Groups, Input, Kept, LossScaling, Optimizer, Progress, Runner, Samples, Silent, Tuned,
+    WarmupCosine, Weights, cached_features, untrained,
 };
 use axenic::{Array, Result, ops};
 use std::fs;
@@ -78,6 +78,7 @@ fn task(model: &Tiny, groups: Groups) -> FineTune<'_> {
         optimizer: Optimizer::AdamW(AdamW {
             update: ops::AdamW::default(),
             clip_norm: 1.0,
+            loss_scaling: LossScaling::Off,
         }),
         schedule: WarmupCosine {
             peak: 0.02,

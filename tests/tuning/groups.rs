@@ -9,7 +9,9 @@ use axenic::nn::{self, Mode};
 use axenic::ops;
 use axenic::plan::Plan;
 use axenic::shape::KeepAxes;
-use axenic::train::{AdamW, Decaying, Groups, Optimizer, Sgd, Weights, record_ema, record_sgd};
+use axenic::train::{
+    AdamW, Decaying, Groups, LossScaling, Optimizer, Sgd, Weights, record_ema, record_sgd,
+};
 use axenic::{Array, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ const SGD: Sgd = Sgd {
     momentum: 0.9,
     weight_decay: 0.05,
     clip_norm: CLIP_NORM,
+    loss_scaling: LossScaling::Off,
 };
 
 fn mean_square<'g>(y: Tensor<'g>) -> Result<Tensor<'g>> {
@@ -108,6 +111,7 @@ fn groups_step_as_those_of_another_framework() {
     let adamw = Optimizer::AdamW(AdamW {
         update,
         clip_norm: CLIP_NORM,
+        loss_scaling: LossScaling::Off,
     });
     let groups = Groups::default().freeze("a").rate("b", 0.1);
     let by_kind = groups.clone().decaying(Decaying::Matrices);

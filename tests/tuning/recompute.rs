@@ -9,7 +9,7 @@ use axenic::nn::{self, AttentionNames, Mode, MultiHeadAttention};
 use axenic::ops::{self, Noise, ScoreMap};
 use axenic::plan::Plan;
 use axenic::shape::KeepAxes;
-use axenic::train::{Groups, Sgd, Weights, record_sgd};
+use axenic::train::{Groups, LossScaling, Sgd, Weights, record_sgd};
 use axenic::{Result, autodiff};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ const SGD: Sgd = Sgd {
     momentum: 0.9,
     weight_decay: 1e-4,
     clip_norm: 1.0,
+    loss_scaling: LossScaling::Off,
 };
 
 /// The mean square of a network's output, and a step of descent on it.

@@ -1,7 +1,7 @@
 //! Adapters, the choice among them, and an opened device that turns every fault into an error.
 
 use crate::error::{Error, Result};
-use crate::graph::{Class, Limits};
+use crate::graph::{Class, Limits, Precision};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -94,6 +94,8 @@ impl Adapter {
                 storage_buffers: limits.max_storage_buffers_per_shader_stage,
                 invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_bytes: limits.max_compute_workgroup_storage_size,
+                halves: adapter.features().contains(wgpu::Features::SHADER_F16),
+                precision: Precision::Full,
                 tiling: class(kind, &limits, info.subgroup_max_size).tiling(),
             },
             buffer_bytes: limits.max_buffer_size,
@@ -261,7 +263,8 @@ impl Device {
         let (about, adapter) = choose(choice)?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("axenic"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
             required_limits: adapter.limits(),
             // A plan makes few buffers, once: small pools waste least.
             memory_hints: wgpu::MemoryHints::MemoryUsage,

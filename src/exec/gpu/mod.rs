@@ -1,4 +1,4 @@
-//! The gpu executor: f32 on a device, by the rooms' shaders, through wgpu.
+//! The gpu executor: f32 on a device, by the rooms' shaders, through wgpu; in mixed precision much is stored as f16.
 //!
 //! Everything that can be made once is made when a plan is prepared: buffers (one for each slot), pipelines (one for each
 //! use of a shader), bind groups and the words of all launches. A run then sends its inputs, records one dispatch for
@@ -19,7 +19,7 @@ pub use pipeline::Checks;
 use super::{Executor, HostTime, Prepared, Timing, Watch};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
-use crate::graph::{Leaf, Target};
+use crate::graph::{Leaf, Precision, Storage, Target};
 use crate::plan::Plan;
 use device::Device;
 use memory::Staging;
@@ -70,6 +70,23 @@ impl Gpu {
         })
     }
 
+    /// The same executor, for plans of this precision.
+    ///
+    /// # Errors
+    /// The device's shaders cannot read and write f16.
+    pub fn in_precision(mut self, precision: Precision) -> Result<Self> {
+        let limits = &mut self.device.adapter.limits;
+        if precision != Precision::Full && !limits.halves {
+            return Err(Error::device(format!(
+                "{} has no half precision in shaders (SHADER_F16), which mixed precision needs; update its driver, or \
+                 compute in full precision",
+                self.device.adapter
+            )));
+        }
+        limits.precision = precision;
+        Ok(self)
+    }
+
     /// The adapter it runs on.
     pub fn adapter(&self) -> &Adapter {
         &self.device.adapter
@@ -102,7 +119,11 @@ impl Gpu {
 
 impl Executor for Gpu {
     fn description(&self) -> String {
-        format!("gpu ({})", self.device.adapter)
+        let mixed = match self.device.adapter.limits.precision {
+            Precision::Full => "",
+            Precision::Mixed | Precision::Half => ", mixed precision",
+        };
+        format!("gpu ({}{mixed})", self.device.adapter)
     }
 
     fn target(&self) -> Target {
@@ -158,7 +179,7 @@ impl Executor for Gpu {
             .lasting
             .get(name)
             .ok_or_else(|| super::unknown_leaf(name))?;
-        let staging = Staging::new(&self.device, vec![lasting.spec]);
+        let staging = Staging::new(&self.device, vec![(lasting.spec, Storage::Full)]);
         let mut encoder = self.device.encoder();
         staging.fill(&mut encoder, [&lasting.buffer]);
         self.device.submit(encoder)?;

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Binding, Launch, Shader};
+use crate::graph::{Binding, Launch, Storage};
 use std::collections::HashMap;
 use wgpu::{BindGroupLayout, BufferBindingType, BufferSize, ComputePipeline, ShaderModule};
 
@@ -35,6 +35,7 @@ pub(super) struct Pipeline {
 #[derive(PartialEq, Eq, Hash)]
 struct Use {
     shader: &'static str,
+    storage: Storage,
     constants: Vec<(&'static str, u64)>,
     bindings: Vec<BufferBindingType>,
     uniform_bytes: u64,
@@ -43,7 +44,7 @@ struct Use {
 /// All pipelines that an executor has needed so far.
 pub(super) struct Pipelines {
     checks: Checks,
-    modules: HashMap<&'static str, ShaderModule>,
+    modules: HashMap<(&'static str, Storage), ShaderModule>,
     pipelines: HashMap<Use, Pipeline>,
 }
 
@@ -60,6 +61,7 @@ impl Pipelines {
     pub(super) fn get(&mut self, device: &Device, launch: &Launch) -> Result<Pipeline> {
         let key = Use {
             shader: launch.shader.name,
+            storage: launch.storage,
             constants: launch
                 .constants
                 .iter()
@@ -81,8 +83,8 @@ impl Pipelines {
         }
         let module = self
             .modules
-            .entry(launch.shader.name)
-            .or_insert_with(|| module(&device.device, launch.shader, self.checks));
+            .entry((launch.shader.name, launch.storage))
+            .or_insert_with(|| module(&device.device, launch, self.checks));
         let layout = layout(&device.device, &key);
         let pipeline = pipeline(&device.device, launch, module, &layout, self.checks);
         device
@@ -96,14 +98,17 @@ impl Pipelines {
 
 fn binding_type(binding: &Binding) -> BufferBindingType {
     BufferBindingType::Storage {
-        read_only: matches!(binding, Binding::Input(_)),
+        read_only: binding.is_read(),
     }
 }
 
-fn module(device: &wgpu::Device, shader: &Shader, checks: Checks) -> ShaderModule {
+fn module(device: &wgpu::Device, launch: &Launch, checks: Checks) -> ShaderModule {
+    let Launch {
+        shader, storage, ..
+    } = launch;
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(shader.name),
-        source: wgpu::ShaderSource::Wgsl(shader.source().into()),
+        source: wgpu::ShaderSource::Wgsl(shader.source(*storage).into()),
     };
     match checks {
         Checks::On => device.create_shader_module(descriptor),

@@ -28,6 +28,7 @@ struct Dispatch {
 /// The launches of a node; none if its outputs are empty.
 pub(super) struct ReadyStep {
     pub(super) node: usize,
+    pub(super) casts: Vec<ValueId>,
     dispatches: Range<usize>,
 }
 
@@ -47,7 +48,11 @@ struct Buffers {
 
 impl Buffers {
     fn of(&self, plan: &Plan, value: ValueId) -> &Buffer {
-        match plan.place(value) {
+        self.at(plan.place(value))
+    }
+
+    fn at(&self, place: Place) -> &Buffer {
+        match place {
             Place::Slot(slot) => &self.slots[slot],
             Place::Leaf(node) => &self.leaves[&node],
         }
@@ -82,9 +87,9 @@ impl Ready {
         lasting: impl Fn(&str) -> Option<Buffer>,
     ) -> Result<Self> {
         let buffers = make_buffers(device, &plan, lasting);
-        let specs = plan.graph().outputs().iter();
-        let specs = specs.map(|(_, value)| plan.graph().spec(*value)).collect();
-        let results = Staging::new(device, specs);
+        let outputs = plan.graph().outputs().iter();
+        let parts = outputs.map(|(_, value)| (plan.graph().spec(*value), plan.storage(*value)));
+        let results = Staging::new(device, parts.collect());
         let assignments = plan_assignments(device, &plan, &buffers);
         device.check().map_err(|e| {
             let mib = plan.peak_bytes().div_ceil(1 << 20);
@@ -95,10 +100,7 @@ impl Ready {
         let mut dispatches = Vec::new();
         for (i, step) in plan.steps().iter().enumerate() {
             let first = dispatches.len();
-            let node = &plan.graph().nodes()[step.node];
-            let is_empty = node.outputs.iter().all(|spec| spec.shape.elements() == 0);
-            let launches = if is_empty { &[] } else { &step.launches[..] };
-            for (k, launch) in launches.iter().enumerate() {
+            for (k, launch) in step.launches.iter().enumerate() {
                 let made = Binder {
                     device,
                     plan: &plan,
@@ -111,6 +113,7 @@ impl Ready {
             }
             steps.push(ReadyStep {
                 node: step.node,
+                casts: step.casts.clone(),
                 dispatches: first..dispatches.len(),
             });
         }
@@ -165,6 +168,11 @@ impl Ready {
     /// The buffer of a value.
     pub(super) fn buffer(&self, value: ValueId) -> &Buffer {
         self.buffers.of(&self.plan, value)
+    }
+
+    /// The buffer of the copy of a value in the other storage.
+    pub(super) fn cast(&self, value: ValueId) -> &Buffer {
+        self.buffers.at(self.plan.cast(value).0)
     }
 
     /// Submits what is recorded, and gives the results.
@@ -332,11 +340,11 @@ impl Binder<'_> {
         }
         let pipeline = pipelines.get(self.device, launch)?;
         let storage = launch.bindings.iter().map(|&binding| {
-            let (buffer, elements) = self.resolve(binding);
+            let (buffer, words) = self.resolve(binding);
             wgpu::BufferBinding {
                 buffer,
                 offset: 0,
-                size: wgpu::BufferSize::new(binding_bytes(elements)),
+                size: wgpu::BufferSize::new(binding_bytes(words)),
             }
         });
         let entries: Vec<_> = storage
@@ -362,22 +370,20 @@ impl Binder<'_> {
         })
     }
 
-    /// The buffer of a binding and the elements in it.
+    /// The buffer of a binding and the words in it.
     fn resolve(&self, binding: Binding) -> (&Buffer, usize) {
-        let value = |value| {
-            let elements = self.plan.graph().spec(value).shape.elements();
-            (self.buffers.of(self.plan, value), elements)
-        };
-        match binding {
-            Binding::Input(i) => value(self.plan.graph().nodes()[self.step.node].inputs[i]),
-            Binding::Output(output) => value(ValueId {
-                node: self.step.node,
-                output,
-            }),
+        let (node, plan) = (self.step.node, self.plan);
+        let value = |value| (plan.place(value), plan.words(value));
+        let (place, words) = match binding {
+            Binding::Input(i) => plan.operand(node, i),
+            Binding::Output(output) => value(ValueId { node, output }),
             Binding::Scratch(i) => {
                 let (slot, length) = self.step.scratch[i];
-                (&self.buffers.slots[slot], length)
+                (Place::Slot(slot), length)
             }
-        }
+            Binding::Stored(i) => value(self.step.casts[i]),
+            Binding::Cast(i) => plan.cast(self.step.casts[i]),
+        };
+        (self.buffers.at(place), words)
     }
 }

@@ -6,7 +6,7 @@ use super::ready::{Ready, ReadyStep};
 use crate::array::{Array, Spec};
 use crate::error::Result;
 use crate::exec::{Moment, Watch};
-use crate::graph::ValueId;
+use crate::graph::{Storage, ValueId};
 use std::time::{Duration, Instant};
 
 /// Runs step by step. Assigns only if the watch lets it come to the end.
@@ -28,16 +28,21 @@ fn run_step(
     step: &ReadyStep,
     clock: Option<&Clock>,
 ) -> Result<Moment> {
-    let graph = ready.plan.graph();
-    let node = &graph.nodes()[step.node];
-    let mut parts = node.outputs.clone();
-    parts.extend(clock.map(|_| Clock::spec()));
-    let staging = Staging::new(device, parts);
-    let value = |output| ValueId {
-        node: step.node,
-        output,
-    };
-    let outputs = (0..node.outputs.len()).map(|output| ready.buffer(value(output)));
+    let (plan, graph) = (&ready.plan, ready.plan.graph());
+    let node = step.node;
+    let count = graph.nodes()[node].outputs.len();
+    let values: Vec<_> = (0..count).map(|output| ValueId { node, output }).collect();
+    let parts = values
+        .iter()
+        .map(|&value| (graph.spec(value), plan.storage(value)));
+    let copies = step
+        .casts
+        .iter()
+        .map(|&value| (graph.spec(value), plan.storage(value).other()));
+    let ticks = clock.map(|_| (Clock::spec(), Storage::Full));
+    let staging = Staging::new(device, parts.chain(copies).chain(ticks).collect());
+    let outputs = values.iter().map(|&value| ready.buffer(value));
+    let copies = step.casts.iter().map(|&value| ready.cast(value));
 
     let begin = Instant::now();
     let mut encoder = device.encoder();
@@ -45,7 +50,8 @@ fn run_step(
     if let Some(clock) = clock {
         clock.resolve(&mut encoder);
     }
-    staging.fill(&mut encoder, outputs.chain(clock.map(|clock| &clock.ticks)));
+    let ticks = clock.map(|clock| &clock.ticks);
+    staging.fill(&mut encoder, outputs.chain(copies).chain(ticks));
     device.submit(encoder)?;
     let mut outputs = staging.fetch(device)?;
     let elapsed = match clock {
@@ -55,9 +61,11 @@ fn run_step(
             ticks.map_or(Duration::ZERO, |ticks| clock.elapsed(&ticks))
         }
     };
+    let copies = outputs.split_off(count);
     Ok(Moment {
-        node: step.node,
+        node,
         outputs,
+        casts: step.casts.iter().copied().zip(copies).collect(),
         elapsed: if step.is_empty() {
             Duration::ZERO
         } else {

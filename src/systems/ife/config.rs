@@ -4,6 +4,7 @@ mod file;
 
 use crate::data::augment::Augment;
 use crate::error::{Error, Result};
+use crate::graph::Precision;
 use crate::train::Sgd;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The norm at which the gradient is clipped.
     pub clip_norm: f64,
+    /// What a gpu stores while it trains; in mixed precision the loss is scaled.
+    #[serde(default)]
+    pub precision: Precision,
     /// Where all chance comes from.
     pub seed: u64,
     /// Share of the labelled images that becomes the test set, where the data is not split already.
@@ -88,6 +92,7 @@ impl TrainConfig {
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             clip_norm: self.clip_norm,
+            loss_scaling: self.precision.into(),
         }
     }
 }
@@ -159,6 +164,7 @@ impl Preset {
                 momentum: 0.9,
                 weight_decay: 5e-4,
                 clip_norm: 3.0,
+                precision: Precision::Full,
                 seed: 42,
                 test_share: 0.2,
                 validation_share: 0.1,

@@ -11,7 +11,9 @@ use crate::array::Array;
 use crate::data::sampler::Sampler;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::train::{Checkpoint, Progress, Runner, Silent, Values, WarmupCosine, Weights};
+use crate::train::{
+    Checkpoint, LossScaling, Progress, Runner, Silent, Values, WarmupCosine, Weights,
+};
 use std::sync::Arc;
 
 /// What is to be trained, and where it is kept.
@@ -279,22 +281,23 @@ impl Fit<'_> {
     }
 
     /// Runs the training step on a batch.
-    fn run(&mut self, batch: &Batch) -> Result<[f64; 6]> {
+    fn run(&mut self, batch: &Batch) -> Result<Values> {
         let count = batch.items.len();
         self.prepare(count)?;
         let rate = Array::scalar(self.learning_rate(self.standing.step));
-        let values = self.runner.run("training", count, &inputs(batch, &rate))?;
-        measured(&values)
+        self.runner.run("training", count, &inputs(batch, &rate))
     }
 
     fn step(&mut self, batch: &Batch) -> Result<()> {
         let begin = std::time::Instant::now();
-        let measured = self.run(batch)?;
+        let values = self.run(batch)?;
+        let measured = measured(&values)?;
         if let Some(bad) = measured.iter().position(|x| !x.is_finite()) {
             let what = format!("{} is {}", TERMS[bad], measured[bad]);
             let step = self.standing.step + 1;
             return Err(self.fault(&what, step, step)?);
         }
+        self.count_skipped(&values)?;
         self.standing
             .sums
             .iter_mut()
@@ -305,6 +308,26 @@ impl Fit<'_> {
         self.trained.0 += batch.items.len();
         self.trained.1 += begin.elapsed().as_secs_f64();
         self.progress.advance(batch.items.len() as u64);
+        Ok(())
+    }
+
+    /// Takes note of a step that loss scaling has skipped.
+    fn count_skipped(&mut self, values: &Values) -> Result<()> {
+        if LossScaling::from(self.task.config.train.precision) == LossScaling::Off {
+            return Ok(());
+        }
+        let skipped = values.number("skipped_steps")? as usize;
+        if skipped == std::mem::replace(&mut self.standing.skipped, skipped) {
+            return Ok(());
+        }
+        let (step, scale) = (self.standing.step + 1, values.number("loss_scale")?);
+        let what = format!("the gradients of step {step} overflowed");
+        if scale < 1.0 {
+            return Err(self.fault(&format!("{what}, whatever the loss scale"), step, step)?);
+        }
+        self.progress.note(&format!(
+            "{what}: it is skipped, and the loss scale is now {scale}"
+        ));
         Ok(())
     }
 
@@ -416,17 +439,20 @@ impl Fit<'_> {
 
     fn row(&self, outcomes: &[Outcome]) -> Result<EpochRow> {
         let confusion = confusion(outcomes)?;
+        let steps = self.steps_per_epoch();
+        let sums = self.standing.sums;
         let [
             loss_heavy,
             loss_light,
             loss_inner,
             loss_inter,
             loss_total,
-            gradient_norm,
-        ] = self
-            .standing
-            .sums
-            .map(|sum| sum / self.steps_per_epoch() as f64);
+            _,
+        ] = sums.map(|sum| sum / steps as f64);
+        // A step that is skipped has no gradient.
+        let skipped_before: usize = self.standing.rows.iter().map(|row| row.skipped_steps).sum();
+        let skipped_steps = self.standing.skipped - skipped_before;
+        let gradients = steps.saturating_sub(skipped_steps).max(1);
         Ok(EpochRow {
             epoch: self.standing.epoch + 1,
             step: self.standing.step,
@@ -436,12 +462,13 @@ impl Fit<'_> {
             loss_inner,
             loss_inter,
             loss_total,
-            gradient_norm,
+            gradient_norm: sums[5] / gradients as f64,
             validation_loss: outcomes.iter().map(|outcome| outcome.loss).sum::<f64>()
                 / outcomes.len() as f64,
             validation_accuracy: confusion.accuracy().unwrap_or(0.0),
             validation_macro_f1: confusion.macro_f1().unwrap_or(0.0),
             validation_fnr: confusion.false_negative_rate(0),
+            skipped_steps,
         })
     }
 

@@ -100,7 +100,10 @@ impl Program {
     /// The program that is running.
     pub fn this() -> Self {
         let digest = |(name, shader): (&str, &crate::graph::Shader)| {
-            (name.to_string(), sha256(shader.source().as_bytes()))
+            (
+                name.to_string(),
+                sha256(shader.source(crate::graph::Storage::Full).as_bytes()),
+            )
         };
         Self {
             axenic: env!("CARGO_PKG_VERSION").to_string(),

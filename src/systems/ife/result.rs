@@ -33,7 +33,7 @@ pub struct EpochRow {
     pub loss_inter: f64,
     /// The loss that is minimised.
     pub loss_total: f64,
-    /// Norm of the gradient before clipping, mean over the steps.
+    /// Norm of the gradient before clipping, mean over the steps that were not skipped.
     pub gradient_norm: f64,
     /// On the validation set: mean of both cross-entropies' sum.
     pub validation_loss: f64,
@@ -43,6 +43,9 @@ pub struct EpochRow {
     pub validation_macro_f1: f64,
     /// Share of positives called Negative; `None` without positives.
     pub validation_fnr: Option<f64>,
+    /// Steps of it that were skipped, because their gradients overflowed in mixed precision.
+    #[serde(default)]
+    pub skipped_steps: usize,
 }
 
 /// The outcome on one set of images.

@@ -46,6 +46,9 @@ pub struct Standing {
     pub step_in_epoch: usize,
     /// Sums over the present epoch's steps: five loss terms and the gradient norm.
     pub sums: [f64; 6],
+    /// Steps skipped so far, because their gradients overflowed in mixed precision.
+    #[serde(default)]
+    pub skipped: usize,
     /// The finished epochs.
     pub rows: Vec<EpochRow>,
     /// The epoch whose weights are kept, from 1; 0 before the first.
@@ -68,6 +71,7 @@ impl Standing {
             epoch: 0,
             step_in_epoch: 0,
             sums: [0.0; 6],
+            skipped: 0,
             rows: Vec::new(),
             best_epoch: 0,
             is_finished: false,

@@ -38,7 +38,7 @@
 //!     // The backbone stays as it is, its last block learns at a tenth of the head's rate.
 //!     groups: Groups::default().freeze("*").rate("layer4.1", 0.1).rate("fc", 1.0),
 //!     recompute: Recompute::No,
-//!     optimizer: Optimizer::AdamW(AdamW { update: ops::AdamW::default(), clip_norm: 1.0 }),
+//!     optimizer: Optimizer::AdamW(AdamW { update: ops::AdamW::default(), clip_norm: 1.0, loss_scaling: LossScaling::Off }),
 //!     schedule: WarmupCosine { peak: 1e-3, warmup_steps: 1, total_steps: 2 },
 //!     batch: 4,
 //!     seed: 42,

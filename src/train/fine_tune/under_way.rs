@@ -190,6 +190,12 @@ impl<'a> Fit<'a> {
                 )));
             }
         }
+        if values.number("loss_scale").is_ok_and(|scale| scale < 1.0) {
+            return Err(Error::input(format!(
+                "the gradients of step {} are not finite, whatever the loss scale; lower the learning rate",
+                step + 1
+            )));
+        }
         self.standing.sum += values.number("loss")? * items.len() as f64;
         self.standing.step += 1;
         let count = self.samples.count();

@@ -1,0 +1,3 @@
+// How reals lie in memory: half precision.
+enable f16;
+alias Store = f16;
