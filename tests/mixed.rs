@@ -136,7 +136,7 @@ fn the_scale_grows_after_two_thousand_good_steps() {
     let good = Array::scalar(1998.0);
     slope
         .cpu
-        .write("optimizer.good_steps", &good)
+        .write("optimizer.good_steps", good)
         .expect("a state");
     for (scale, good) in [(FIRST, 1999.0), (2.0 * FIRST, 0.0), (2.0 * FIRST, 1.0)] {
         slope.step(0.1);
@@ -217,7 +217,7 @@ fn losses(executor: &mut dyn Executor, loss_scaling: LossScaling, scale: f64) ->
     if loss_scaling == LossScaling::Dynamic {
         let scale = Array::scalar(scale);
         executor
-            .write("optimizer.loss_scale", &scale)
+            .write("optimizer.loss_scale", scale)
             .expect("a state");
     }
     let inputs = batch();

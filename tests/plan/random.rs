@@ -198,20 +198,20 @@ fn run_apart(executor: &mut dyn Executor, graph: &Graph, leaves: &[(&str, Array)
 }
 
 /// Numbers for the states and the inputs of a random graph.
-pub(super) fn inputs_of(graph: &Graph) -> (Vec<(&str, Array)>, Vec<(&str, Array)>) {
+pub(super) fn inputs_of(graph: &Graph) -> [Vec<(&str, Array)>; 2] {
     let leaves = graph.leaves().map(|(value, leaf, spec)| {
         let array = numbers(spec.shape, value.node as u64);
         (leaf.name.as_str(), array)
     });
-    leaves.partition(|(name, _)| ["s", "t"].contains(name))
+    let (states, inputs) = leaves.partition(|(name, _)| ["s", "t"].contains(name));
+    [states, inputs]
 }
 
 #[test]
 fn shared_slots_change_no_bit() {
     let mut executors = executors();
     check_graphs(96, |graph| {
-        let (states, given) = inputs_of(&graph);
-        let leaves = [states, given].concat();
+        let leaves = inputs_of(&graph).concat();
         let lasting = |name: &str| ["s", "t"].contains(&name);
         for executor in &mut executors {
             let apart = run_apart(executor.as_mut(), &graph, &leaves);

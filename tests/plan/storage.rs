@@ -191,7 +191,7 @@ fn random_graphs_are_within_their_bounds() {
     };
     let mut casts = 0;
     check_graphs(48, |graph| {
-        let (lasting, inputs) = inputs_of(&graph);
+        let [lasting, inputs] = inputs_of(&graph);
         let lasting: Vec<_> = lasting.iter().map(|(name, array)| (*name, array)).collect();
         let inputs: Vec<_> = inputs.iter().map(|(name, array)| (*name, array)).collect();
         let findings = audit(&graph, &mut gpu, &lasting, &inputs, Sample::All).expect("it runs");

@@ -331,8 +331,8 @@ impl Winograd {
             let count = LANES.min(self.maps - map);
             for (row, channel) in channels.clone().enumerate() {
                 let mut taps = [[0.0; LANES]; 9];
-                for lane in 0..count {
-                    let (start, tap) = self.window(channel, map + lane);
+                for (lane, map) in (map..map + count).enumerate() {
+                    let (start, tap) = self.window(channel, map);
                     for (i, &w) in weight[9 * start..9 * start + 9].iter().enumerate() {
                         taps[tap(i)][lane] = w;
                     }
