@@ -190,7 +190,7 @@ fn random_graphs_are_within_their_bounds() {
         return;
     };
     let mut casts = 0;
-    check_graphs(48, |graph| {
+    check_graphs(192, |graph| {
         let [lasting, inputs] = inputs_of(&graph);
         let lasting: Vec<_> = lasting.iter().map(|(name, array)| (*name, array)).collect();
         let inputs: Vec<_> = inputs.iter().map(|(name, array)| (*name, array)).collect();
