@@ -1,6 +1,6 @@
 // x_grad[n, c, h, w] = Σ over k, r, s of weight[k, c, r, s] * output_grad[n, k, i, j], where tap (r, s) sees (h, w) from (i, j).
 // Room: src/ops/conv2d_input_grad.rs
-// Uses: store_f32, index, tile, convolution
+// Uses: store_f32, index, tile, tile_lanes, convolution
 // Bindings: 0 output_grad, 1 weight, 2 x_grad, 3 the lengths and the phase
 // Grid: one launch for each phase, the elements with the same remainders modulo the stride; in it one workgroup of 256 a
 //   tile of the channels × the elements of a group, channels first, then elements, then groups

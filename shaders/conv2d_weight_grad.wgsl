@@ -1,6 +1,6 @@
 // partial[part, k, c, r, s] = Σ over the part's n, i, j of output_grad[n, k, i, j] * x[n, c, i·stride + r·dilation − padding, j·…].
 // Room: src/ops/conv2d_weight_grad.rs
-// Uses: store_f32, index, tile, convolution
+// Uses: store_f32, index, tile, tile_lanes, convolution
 // Bindings: 0 x, 1 output_grad, 2 partial sums, 3 the lengths and the parts
 // Grid: one workgroup of 256 a tile of the maps × the channels and taps of a group, maps first, then channels and taps,
 //   then groups, then parts of the sum

@@ -13,7 +13,7 @@ pub use rooms::{RoomFindings, check_case, check_gradient, check_room, markdown};
 use crate::array::{Array, Element};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Expected, Moment, eval_bounded};
-use crate::graph::{Graph, LeafKind, Node, Target, ValueId};
+use crate::graph::{Graph, LeafKind, Node, Parts, Target, ValueId};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::workers::Workers;
@@ -84,6 +84,11 @@ fn audit_plan(
         .iter()
         .try_for_each(|(name, value)| executor.write(name, value))?;
     let mut audit = Audit::new(&graph, sample)?;
+    let parts = executor.plan(plan).steps().iter().filter_map(|step| {
+        let of_launches = step.launches.iter().find_map(|launch| launch.products.parts());
+        of_launches.map(|parts| (step.node, parts))
+    });
+    audit.parts = parts.collect();
     audit.is_f64 = executor.target() == Target::Reference;
     audit.take_leaves(lasting, inputs)?;
     let mut failure = None;
@@ -107,6 +112,8 @@ struct Audit<'a> {
     sample: Sample,
     /// Whether the executor holds reals in f64.
     is_f64: bool,
+    /// The nodes whose operands become half precision, and how.
+    parts: HashMap<usize, Parts>,
     workers: Workers,
     values: HashMap<ValueId, Array>,
     /// How many nodes are still to read a value.
@@ -129,6 +136,7 @@ impl<'a> Audit<'a> {
             graph,
             sample,
             is_f64: false,
+            parts: HashMap::new(),
             workers: Workers::new(0)?,
             values: HashMap::new(),
             readers,
@@ -169,7 +177,8 @@ impl<'a> Audit<'a> {
             .map(|value| self.held(*value))
             .collect::<Result<_>>()?;
         let pieces = self.pieces(i, op.pieces(&node.outputs));
-        let expected = eval_bounded(op, &inputs, &pieces, &self.workers)?;
+        let parts = self.parts.get(&i).copied();
+        let expected = eval_bounded(op, &inputs, parts, &pieces, &self.workers)?;
         for (output, (got, expected)) in outputs.iter().zip(expected).enumerate() {
             self.findings
                 .push(finding(i, output, op.name(), got, &expected));

@@ -52,8 +52,8 @@ pub fn markdown(executors: &[&str], rows: &[(&str, usize, Vec<bool>)]) -> String
     text
 }
 
-/// Checks all cases of a room on an executor: each as the executor would run it, and in one of the variants that its
-/// device can run, in turn, so that every variant sees many cases on every device.
+/// Checks all cases of a room on an executor: each as the executor would run it, and for each way to multiply that its
+/// device has in one of its tiles, in turn, so that every variant sees many cases on every device.
 ///
 /// # Errors
 /// As [`check_case`], with the case.
@@ -67,10 +67,12 @@ pub fn check_room(room: &Room, executor: &mut dyn Executor) -> Result<RoomFindin
         gradient: None,
     };
     let own = executor.target();
-    let variants = own.variants().into_iter().cycle();
-    for (case, variant) in cases.into_iter().zip(variants) {
+    let groups = own.variants();
+    for (i, case) in cases.into_iter().enumerate() {
         let place = || format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
-        let found = check_targets(room, &case, executor, &[own, variant]);
+        let in_turn = groups.iter().map(|group| group[i % group.len()]);
+        let targets: Vec<Target> = [own].into_iter().chain(in_turn).collect();
+        let found = check_targets(room, &case, executor, &targets);
         let found = found.map_err(|e| e.within(place()))?;
         let first = found.first().map(|finding| finding.node);
         for finding in found {

@@ -1,5 +1,6 @@
 //! A GPU dispatch as plain data: which shader, which values, which words. Rooms describe; only the gpu executor acts.
 
+use super::matrices::{DEPTH, Matrices, Parts, Products};
 use super::tiling::{Class, Tiling};
 
 /// A WGSL compute shader with one entry point, `main`. What runs is the concatenation of the library texts it uses and
@@ -15,9 +16,15 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The whole text, as given to the device.
-    pub fn source(&self) -> String {
-        let mut source = self.uses.concat();
+    /// The whole text, as given to a device whose tiles are multiplied by `products`.
+    pub fn source(&self, products: Products) -> String {
+        let (first, multiply) = products.texts();
+        let mut source = String::from(first.unwrap_or_default());
+        for &text in self.uses {
+            let own = [text];
+            let texts = if text == library::TILE_LANES { multiply } else { &own };
+            texts.iter().for_each(|text| source.push_str(text));
+        }
         source.push_str(self.text);
         source
     }
@@ -47,8 +54,20 @@ pub mod library {
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
     /// The logistic function with its complement and their logarithms.
     pub const LOGISTIC: &str = include_str!("../../shaders/lib/logistic.wgsl");
+    /// Cooperative matrices of 8 × 8.
+    pub const MATRIX_OF_EIGHT: &str = include_str!("../../shaders/lib/matrix8x8.wgsl");
+    /// Cooperative matrices of 16 × 16.
+    pub const MATRIX_OF_SIXTEEN: &str = include_str!("../../shaders/lib/matrix16x16.wgsl");
     /// The product of two matrices by tiles.
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
+    /// Operands of cooperative matrices, rounded.
+    pub const TILE_HALVES: &str = include_str!("../../shaders/lib/tile_halves.wgsl");
+    /// Tiles multiplied in single precision. Where a device's matrices multiply, others take its place.
+    pub const TILE_LANES: &str = include_str!("../../shaders/lib/tile_lanes.wgsl");
+    /// Tiles multiplied by cooperative matrices.
+    pub const TILE_MATRIX: &str = include_str!("../../shaders/lib/tile_matrix.wgsl");
+    /// Operands of cooperative matrices, each split in two.
+    pub const TILE_SPLIT: &str = include_str!("../../shaders/lib/tile_split.wgsl");
     /// The rows of a tile of results, and its product with a further matrix.
     pub const TILE_CHAIN: &str = include_str!("../../shaders/lib/tile_chain.wgsl");
     /// Where the positions of a resized image lie in the original.
@@ -97,7 +116,14 @@ pub struct Launch {
     pub constants: Vec<(&'static str, f64)>,
     /// Workgroups along x, y, z.
     pub workgroups: [u32; 3],
+    /// What multiplies its tiles.
+    pub products: Products,
+    /// What the scales of its operands follow from, bound read-only at [`SCALES_BINDING`], where they are scaled.
+    pub scales: Option<Binding>,
 }
+
+/// Where a product finds what the scales of its operands follow from: see `shaders/lib/tile_split.wgsl`.
+pub const SCALES_BINDING: u32 = 4;
 
 impl Launch {
     /// A launch of `shader` with the bindings in order; words, constants and workgroups follow.
@@ -108,6 +134,39 @@ impl Launch {
             words: Vec::new(),
             constants: Vec::new(),
             workgroups: [1; 3],
+            products: Products::Lanes,
+            scales: None,
+        }
+    }
+
+    /// The name of its shader, and what multiplies if that is not lanes.
+    pub fn name(&self) -> String {
+        let name = self.shader.name;
+        match self.products {
+            Products::Lanes => name.to_string(),
+            Products::Matrices(Matrices { side, .. }, parts) => {
+                let parts = match parts {
+                    Parts::Split => "split",
+                    Parts::Halves => "halves",
+                };
+                format!("{name} ({parts}, {0} × {0})", side.length())
+            }
+        }
+    }
+
+    /// The whole text of its shader.
+    pub fn source(&self) -> String {
+        self.shader.source(self.products)
+    }
+
+    /// Lets `products` multiply.
+    pub fn by(mut self, products: Products) -> Self {
+        self.products = products;
+        match products {
+            Products::Lanes => self,
+            Products::Matrices(matrices, _) => {
+                self.constant("TILE_SUBGROUP", f64::from(matrices.subgroup))
+            }
         }
     }
 
@@ -181,8 +240,23 @@ pub struct Limits {
     pub invocations: u32,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
+    /// The cooperative matrices that it offers and that have proved right.
+    pub matrices: Option<Matrices>,
     /// How products of matrices are cut: a choice that goes with the device, no limit of it.
     pub tiling: Tiling,
+}
+
+impl Limits {
+    /// What multiplies `batch` matrices of `size` whose elements are sums over `depth` terms.
+    pub fn products(&self, batch: usize, [rows, columns]: [usize; 2], depth: usize) -> Products {
+        let work = [rows, columns, depth].into_iter().fold(batch, usize::saturating_mul);
+        match (self.matrices, self.tiling.parts) {
+            (Some(matrices), Some(parts)) if depth >= DEPTH && work >= self.tiling.worthwhile => {
+                Products::Matrices(matrices, parts)
+            }
+            _ => Products::Lanes,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -193,6 +267,7 @@ impl Default for Limits {
             storage_buffers: 8,
             invocations: 256,
             workgroup_bytes: 16 << 10,
+            matrices: None,
             tiling: Class::Integrated.tiling(),
         }
     }
@@ -224,15 +299,19 @@ impl Target {
         }
     }
 
-    /// The targets for the same device at which launches may differ: one for each way to cut products.
-    pub fn variants(&self) -> Vec<Target> {
-        match *self {
-            Target::Gpu(limits) => {
-                let tilings = limits.tiling.variants();
-                let with = |tiling| Target::Gpu(Limits { tiling, ..limits });
-                tilings.map(with).collect()
-            }
-            _ => vec![*self],
-        }
+    /// The targets for the same device at which launches may differ: a group for each way to multiply, in it one for each
+    /// way to cut products. Within a group a product has the same bits.
+    pub fn variants(&self) -> Vec<Vec<Target>> {
+        let Target::Gpu(limits) = *self else {
+            return vec![vec![*self]];
+        };
+        let matrices = limits.matrices.map(|_| Parts::ALL.map(Some));
+        let ways = [None].into_iter().chain(matrices.into_iter().flatten());
+        let group = |parts| {
+            let tilings = limits.tiling.variants(parts);
+            let with = |tiling| Target::Gpu(Limits { tiling, ..limits });
+            tilings.map(with).collect()
+        };
+        ways.map(group).collect()
     }
 }

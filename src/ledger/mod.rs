@@ -12,7 +12,7 @@ pub use roofline::{Bound, Roofline};
 use crate::array::{Array, Element, Spec};
 use crate::error::Result;
 use crate::exec::{Executor, Moment, Prepared, Timing, TraceRow};
-use crate::graph::{Cost, Graph, Node, Shader};
+use crate::graph::{Cost, Graph, Launch, Node};
 use crate::ops::{Room, room};
 use crate::plan::{Plan, Step};
 use serde::{Serialize, Serializer};
@@ -187,8 +187,8 @@ pub struct LaunchEntry {
 /// A shader as it was given to the device.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShaderText {
-    /// The stem of its file.
-    pub name: &'static str,
+    /// The stem of its file, and what multiplies its tiles if that is not lanes.
+    pub name: String,
     /// SHA-256 of the text.
     pub sha256: String,
     /// The whole text, library parts in front.
@@ -369,7 +369,7 @@ fn launches(step: &Step, node: &Node, shaders: &mut Shaders) -> Vec<LaunchEntry>
         return Vec::new();
     }
     let launches = step.launches.iter().map(|launch| LaunchEntry {
-        shader: shaders.place(launch.shader),
+        shader: shaders.place(launch),
         workgroups: launch.workgroups,
         constants: launch.constants.iter().copied().collect(),
     });
@@ -383,13 +383,14 @@ struct Shaders {
 }
 
 impl Shaders {
-    fn place(&mut self, shader: &Shader) -> usize {
-        let known = self.texts.iter().position(|own| own.name == shader.name);
+    fn place(&mut self, launch: &Launch) -> usize {
+        let name = launch.name();
+        let known = self.texts.iter().position(|own| own.name == name);
         known.unwrap_or_else(|| {
-            let text = shader.source();
+            let text = launch.source();
             let digest = Sha256::digest(text.as_bytes());
             self.texts.push(ShaderText {
-                name: shader.name,
+                name,
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
                 text,
             });

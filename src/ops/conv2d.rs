@@ -20,7 +20,7 @@
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{
@@ -39,6 +39,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::CONVOLUTION,
     ],
 };
@@ -264,6 +265,10 @@ impl Op for Conv2d {
                 || vec![threads * cut(&geometry).1.iter().sum::<usize>()],
                 |winograd| winograd.scratch(*threads),
             ),
+            (Target::Gpu(limits), _) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -273,6 +278,7 @@ impl Op for Conv2d {
         let Geometry {
             images,
             groups,
+            channels,
             maps,
             output,
             ..
@@ -287,9 +293,9 @@ impl Op for Conv2d {
         let size = [maps, images * positions];
         let launch = geometry.describe(Launch::new(&SHADER, bindings));
         let launch = launch.constant("QUADS", geometry.quads());
-        Ok(vec![
-            limits.tiling.tile(groups, size).cover(launch, groups, size),
-        ])
+        let launch = launch.by(limits.products(groups, size, channels * geometry.taps()));
+        let launches = vec![limits.tiling.tile(groups, size).cover(launch, groups, size)];
+        Ok(scaled(launches, inputs, [1, 0], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

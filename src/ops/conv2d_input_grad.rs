@@ -23,7 +23,7 @@
 
 use super::Conv2d;
 use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold, Winograd};
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -43,6 +43,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::CONVOLUTION,
     ],
 };
@@ -388,6 +389,10 @@ impl Op for Conv2dInputGrad {
                 let panel: usize = cut(&geometry, &parts(&geometry)).1.iter().sum();
                 vec![threads * panel, inputs[1].shape.elements()]
             }
+            (Target::Gpu(limits), _) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -398,6 +403,7 @@ impl Op for Conv2dInputGrad {
             images,
             groups,
             channels,
+            maps,
             ..
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
@@ -417,7 +423,11 @@ impl Op for Conv2dInputGrad {
         };
         let launch = |part: &Part| {
             let [rows, columns] = part.phases;
+            let [height, width] = part.unfold.grid;
+            let size = [channels, images * height * width];
+            let depth = maps * rows.count * columns.count;
             describe(&geometry, part.unfold.grid)
+                .by(limits.products(groups, size, depth))
                 .words(&part.remainders)
                 .words(&part.unfold.grid)
                 .words(&[rows.first, columns.first, rows.step, columns.step])
@@ -461,7 +471,7 @@ impl Op for Conv2dInputGrad {
             );
         }
         launches.extend(parts.iter().map(launch));
-        Ok(launches)
+        Ok(scaled(launches, inputs, [1, 0], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -16,7 +16,7 @@
 //!
 //! **Reference.** `torch.matmul`.
 
-use super::support::{normal, unbroadcast};
+use super::support::{normal, scaled, scales_scratch, unbroadcast};
 use super::transpose::{TILE, transpose_rows};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -33,7 +33,12 @@ use std::ops::Range;
 static SHADER: Shader = Shader {
     name: "matmul",
     text: include_str!("../../shaders/matmul.wgsl"),
-    uses: &[library::STORE, library::INDEX, library::TILE],
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::TILE,
+        library::TILE_LANES,
+    ],
 };
 
 /// From so many rows on the host cuts a product by rows, else by columns.
@@ -354,7 +359,11 @@ impl Op for Matmul {
         match target {
             Target::Cpu { threads } if m < MANY_ROWS && n > COLUMNS => vec![threads * m * COLUMNS],
             Target::Cpu { .. } if self.turned(&extents) > 0 => vec![self.turned(&extents)],
-            _ => Vec::new(),
+            Target::Gpu(limits) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
+            Target::Cpu { .. } | Target::Reference => Vec::new(),
         }
     }
 
@@ -377,7 +386,9 @@ impl Op for Matmul {
             .constant("TILE_B_BY_DEPTH", is(tb))
             .constant("A_QUADS", is(ta && m.is_multiple_of(4)))
             .constant("B_QUADS", is(!tb && n.is_multiple_of(4)));
-        Ok(vec![tile.cover(launch, batch, [m, n])])
+        let launch = launch.by(limits.products(batch, [m, n], k));
+        let launches = vec![tile.cover(launch, batch, [m, n])];
+        Ok(scaled(launches, inputs, [0, 1], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -10,7 +10,9 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Asked, Attribute, Attributes, Class, Limits, Link, Op, Shader};
+use crate::graph::{
+    AnyOp, Asked, Attribute, Attributes, Class, Limits, Link, Matrices, Op, Parts, Side,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -135,25 +137,45 @@ pub fn room(name: &str) -> Result<&'static Room> {
     })
 }
 
-/// Every shader that a room launches in any of its cases, on devices small and large, by name.
-pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
+/// The whole text of every shader that a room launches in any of its cases, on devices small and large, by
+/// [`Launch::name`].
+pub fn shaders() -> BTreeMap<String, String> {
+    let mut shaders = BTreeMap::new();
+    for case in ROOMS.iter().flat_map(Room::cases) {
+        let inputs: Vec<_> = case.inputs.iter().map(Array::spec).collect();
+        for limits in devices() {
+            let launches = case.op.launches(&inputs, &limits);
+            for launch in launches.into_iter().flatten() {
+                let text = shaders.entry(launch.name());
+                text.or_insert_with(|| launch.source());
+            }
+        }
+    }
+    shaders
+}
+
+/// A device that offers what every one does, a large one, and large ones with every way to multiply.
+fn devices() -> Vec<Limits> {
     let large = Limits {
         binding_bytes: 4 << 30,
         storage_buffers: 32,
         invocations: 1024,
         workgroup_bytes: 64 << 10,
+        matrices: None,
         tiling: Class::Discrete.tiling(),
     };
-    let mut shaders = BTreeMap::new();
-    for case in ROOMS.iter().flat_map(Room::cases) {
-        let inputs: Vec<_> = case.inputs.iter().map(Array::spec).collect();
-        for limits in [Limits::default(), large] {
-            let launches = case.op.launches(&inputs, &limits);
-            let launched = launches.into_iter().flatten();
-            shaders.extend(launched.map(|launch| (launch.shader.name, launch.shader)));
-        }
+    let mut devices = vec![Limits::default(), large];
+    for side in [Side::Eight, Side::Sixteen] {
+        let matrices = Some(Matrices { side, subgroup: 32 });
+        let cut = |parts| large.tiling.variants(Some(parts)).take(1);
+        let tilings = Parts::ALL.into_iter().flat_map(cut);
+        devices.extend(tilings.map(|tiling| Limits {
+            matrices,
+            tiling,
+            ..large
+        }));
     }
-    shaders
+    devices
 }
 
 macro_rules! rooms {

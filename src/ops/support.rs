@@ -17,6 +17,7 @@ mod formulas;
 mod lanes;
 mod logistic;
 mod logits;
+mod products;
 pub(super) mod resizing;
 mod rows;
 pub(super) mod segments;
@@ -34,6 +35,7 @@ pub(super) use formulas::{
 pub(super) use lanes::{LANE_DEPTH, lane_sums};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};
 pub(super) use logits::{labels, logits_and_targets};
+pub(super) use products::{scaled, scales_scratch};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
 pub(super) use slices::Slices;
 pub(super) use softmax_pair::softmax_pairs;

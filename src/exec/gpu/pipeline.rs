@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Binding, Launch, Shader};
+use crate::graph::{Binding, Launch, Products, SCALES_BINDING};
 use std::collections::HashMap;
 use wgpu::{BindGroupLayout, BufferBindingType, BufferSize, ComputePipeline, ShaderModule};
 
@@ -35,6 +35,8 @@ pub(super) struct Pipeline {
 #[derive(PartialEq, Eq, Hash)]
 struct Use {
     shader: &'static str,
+    products: Products,
+    has_scales: bool,
     constants: Vec<(&'static str, u64)>,
     bindings: Vec<BufferBindingType>,
     uniform_bytes: u64,
@@ -43,7 +45,7 @@ struct Use {
 /// All pipelines that an executor has needed so far.
 pub(super) struct Pipelines {
     checks: Checks,
-    modules: HashMap<&'static str, ShaderModule>,
+    modules: HashMap<(&'static str, Products), ShaderModule>,
     pipelines: HashMap<Use, Pipeline>,
 }
 
@@ -60,6 +62,8 @@ impl Pipelines {
     pub(super) fn get(&mut self, device: &Device, launch: &Launch) -> Result<Pipeline> {
         let key = Use {
             shader: launch.shader.name,
+            products: launch.products,
+            has_scales: launch.scales.is_some(),
             constants: launch
                 .constants
                 .iter()
@@ -72,17 +76,17 @@ impl Pipelines {
             return Ok(pipeline.clone());
         }
         let available = device.adapter.limits.storage_buffers;
-        if key.bindings.len() > available as usize {
+        let bound = key.bindings.len() + usize::from(key.has_scales);
+        if bound > available as usize {
             return Err(Error::device(format!(
-                "the shader {} binds {} buffers, the device has room for {available}",
-                key.shader,
-                key.bindings.len()
+                "the shader {} binds {bound} buffers, the device has room for {available}",
+                key.shader
             )));
         }
         let module = self
             .modules
-            .entry(launch.shader.name)
-            .or_insert_with(|| module(&device.device, launch.shader, self.checks));
+            .entry((launch.shader.name, launch.products))
+            .or_insert_with(|| module(&device.device, launch, self.checks));
         let layout = layout(&device.device, &key);
         let pipeline = pipeline(&device.device, launch, module, &layout, self.checks);
         device
@@ -100,10 +104,10 @@ fn binding_type(binding: &Binding) -> BufferBindingType {
     }
 }
 
-fn module(device: &wgpu::Device, shader: &Shader, checks: Checks) -> ShaderModule {
+fn module(device: &wgpu::Device, launch: &Launch, checks: Checks) -> ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(shader.name),
-        source: wgpu::ShaderSource::Wgsl(shader.source().into()),
+        label: Some(launch.shader.name),
+        source: wgpu::ShaderSource::Wgsl(launch.source().into()),
     };
     match checks {
         Checks::On => device.create_shader_module(descriptor),
@@ -158,6 +162,10 @@ fn layout(device: &wgpu::Device, key: &Use) -> BindGroupLayout {
             BufferBindingType::Uniform,
             key.uniform_bytes,
         ));
+    }
+    if key.has_scales {
+        let storage = BufferBindingType::Storage { read_only: true };
+        entries.push(entry(SCALES_BINDING as usize, storage, BINDING_BYTES));
     }
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(key.shader),

@@ -1,0 +1,139 @@
+//! Products by cooperative matrices: what a device offers, how numbers become half precision, and what that may cost.
+//!
+//! A device with units for small matrices (tensor cores) multiplies f16 by f16 and sums in f32. [`Parts`] says how reals
+//! become f16 there. Either way results repeat bit for bit on one device, but they are other bits than those of
+//! [`Products::Lanes`]: the products are summed sixteen or eight at a time.
+//!
+//! # The error of an operand
+//!
+//! A conversion to f16 may round to either neighbour; the spacing of f16 is at most 2⁻¹⁰ |t|, and at least 2⁻²⁴.
+//! *Halves*: t = x itself, so |δx| ≤ 2⁻¹⁰ |x| + 2⁻²⁴ up to 65,504, beyond which x becomes infinite.
+//! *Split* (Ootomo and Yokota): t = s x, where the power of two s brings the largest finite magnitude X of the whole
+//! tensor to 2¹⁴ ≤ s X < 2¹⁵, or s = 2¹²⁶ where that needs more. high = f16(t) leaves t − high, which f32 holds exactly and
+//! which is at most r(t) = 2⁻¹⁰ |t| + 2⁻²⁴. low = f16(2¹¹ (t − high)) is below 2¹⁵, hence finite, and leaves at most
+//! 2⁻²⁰ |t| + 2⁻³⁴. Of the four products of the parts the smallest, low · low, is left out: r(t) r(u) ≤ 2⁻²⁰ |t u| +
+//! 2⁻³⁴ (|t| + |u|) + 2⁻⁴⁸. All this is below |t| δu + |u| δt + δt δu with δt = 1.5 · 2⁻²⁰ |t| + 2⁻²⁴, so with
+//!
+//! |δx| ≤ 1.5 · 2⁻²⁰ |x| + max(2⁻³⁸ X, 2⁻¹⁵⁰)
+//!
+//! the error of the parts is that of a product of operands which are off by δ: what an audit then bounds.
+//!
+//! # The error of the sums
+//!
+//! Products of f16 are exact in f32. A matrix unit adds the 16 (or 8) products of a step in blocks of four or more,
+//! aligned to the largest and cut off instead of rounded (Fasi et al.), or one after the other. Each addend loses less than
+//! 2⁻²³ of the sum of magnitudes M of the step, and so does each block's total: 24 times at most, or 48 units u = 2⁻²⁴.
+//! The steps are added outside of the unit, one rounding each, as the paper does: K/16 u. The products with low parts are
+//! summed inside of the unit; they are 2⁻¹⁰ times as large, and cutting off 2 · 24 times a step costs less than
+//! K/64 u. Joining the two sums takes two roundings. Together 50 + 5 K / 64 units of Σ |a b|, less than the K units that the
+//! definition's bound grants, from [`DEPTH`] terms on: below it a device's lanes multiply.
+//!
+//! # What is not finite
+//!
+//! *Split*: the scale follows from the finite numbers. An infinity keeps to its high part, and where the high parts give a
+//! sum that is not finite, it is the result; all others are as if the infinity were not there. Where lanes would give an
+//! infinity, so does this, but for a factor so far below its tensor's largest (2⁻³⁹) that its high part is zero: then the
+//! result is no number. Sums that overflow on the way but not in the end are finite here. *Halves*: what is beyond 65,504
+//! is infinite, for a loss scale to notice.
+//!
+//! **Reference.** Ootomo and Yokota, *Recovering single precision accuracy from Tensor Cores while surpassing the FP32
+//! theoretical peak performance*, IJHPCA 2022; Fasi, Higham, Mikaitis, Pranesh, *Numerical behavior of NVIDIA tensor
+//! cores*, PeerJ CS 2021.
+
+use super::launch::library;
+
+/// The terms of a sum from which on matrices may multiply: see the error of the sums.
+pub const DEPTH: usize = 64;
+
+/// Matrices that the invocations of a subgroup hold and multiply together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matrices {
+    /// Their rows and columns.
+    pub side: Side,
+    /// The invocations of a subgroup: 8, 16 or 32.
+    pub subgroup: u32,
+}
+
+/// The rows and columns of a matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// 8 × 8.
+    Eight,
+    /// 16 × 16.
+    Sixteen,
+}
+
+impl Side {
+    /// As a number.
+    pub fn length(self) -> u32 {
+        match self {
+            Side::Eight => 8,
+            Side::Sixteen => 16,
+        }
+    }
+}
+
+/// How reals become half precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parts {
+    /// As the sum of two, three products: the error of single precision.
+    Split,
+    /// Rounded, one product: mixed precision.
+    Halves,
+}
+
+impl Parts {
+    /// All there are.
+    pub const ALL: [Parts; 2] = [Parts::Split, Parts::Halves];
+
+    /// How far an operand may be off, which is `x` in a tensor whose largest finite magnitude is `largest`.
+    pub fn operand_error(self, x: f64, largest: f64) -> f64 {
+        match self {
+            _ if !x.is_finite() => 0.0,
+            Parts::Split => {
+                1.5 * (-20f64).exp2() * x.abs() + ((-38f64).exp2() * largest).max((-150f64).exp2())
+            }
+            Parts::Halves if x.abs() > 65_504.0 => f64::INFINITY,
+            Parts::Halves => (-10f64).exp2() * x.abs() + (-24f64).exp2(),
+        }
+    }
+}
+
+/// What multiplies the tiles of a launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// Every invocation its own numbers, in single precision.
+    #[default]
+    Lanes,
+    /// Matrices, with operands in half precision.
+    Matrices(Matrices, Parts),
+}
+
+impl Products {
+    /// How the operands become half precision, if they do.
+    pub fn parts(self) -> Option<Parts> {
+        match self {
+            Products::Lanes => None,
+            Products::Matrices(_, parts) => Some(parts),
+        }
+    }
+
+    /// The library texts that go in front of all others, and those that take the place of [`library::TILE_LANES`].
+    pub(super) fn texts(self) -> (Option<&'static str>, &'static [&'static str]) {
+        let Products::Matrices(Matrices { side, .. }, parts) = self else {
+            return (None, &[library::TILE_LANES]);
+        };
+        let first = match side {
+            Side::Eight => library::MATRIX_OF_EIGHT,
+            Side::Sixteen => library::MATRIX_OF_SIXTEEN,
+        };
+        let multiply: &[&str] = match parts {
+            Parts::Split => &[library::TILE_SPLIT, library::TILE_MATRIX],
+            Parts::Halves => &[library::TILE_HALVES, library::TILE_MATRIX],
+        };
+        (Some(first), multiply)
+    }
+}
+
+#[cfg(test)]
+mod tests;
