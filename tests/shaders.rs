@@ -1,7 +1,9 @@
 //! Every shader is valid text, says what it is, and agrees with the launches of its room.
 
 use axenic::array::{Element, Spec};
-use axenic::graph::{Binding, Class, Launch, Limits, Shader, Target, library};
+use axenic::graph::{
+    Binding, Class, Launch, Limits, Matrices, Parts, SCALES_BINDING, Shader, Side, Target, library,
+};
 use axenic::ops::{ROOMS, RoomCase};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
@@ -16,12 +18,27 @@ fn devices() -> Vec<Limits> {
         storage_buffers: 32,
         invocations: 1024,
         workgroup_bytes: 64 << 10,
+        matrices: None,
         tiling: Class::Discrete.tiling(),
     };
     let least = Limits::default();
-    let variants = least.tiling.variants();
-    let cut = variants.map(|tiling| Limits { tiling, ..least });
-    cut.chain([large]).collect()
+    let cut = |limits: Limits, parts| {
+        let tilings = limits.tiling.variants(parts);
+        tilings.map(move |tiling| Limits { tiling, ..limits })
+    };
+    let mut all: Vec<Limits> = cut(least, None).chain([large]).collect();
+    for side in [Side::Eight, Side::Sixteen] {
+        let with_matrices = Limits {
+            // What matrices are asked for, see `exec/gpu/device.rs`.
+            workgroup_bytes: 28 << 10,
+            matrices: Some(Matrices { side, subgroup: 32 }),
+            ..least
+        };
+        for parts in Parts::ALL {
+            all.extend(cut(with_matrices, Some(parts)));
+        }
+    }
+    all
 }
 
 /// Everything that every room launches in any of its cases, with the place for complaints.
@@ -46,15 +63,33 @@ fn specs(case: &RoomCase) -> Vec<Spec> {
     case.inputs.iter().map(|input| input.spec()).collect()
 }
 
-fn parse(shader: &Shader) -> (Module, ModuleInfo) {
-    let source = shader.source();
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+fn parse(launch: &Launch) -> (Module, ModuleInfo) {
+    let (name, source) = (launch.name(), launch.source());
+    let capabilities = match launch.products.parts() {
+        None => Capabilities::empty(),
+        Some(_) => Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16,
+    };
+    let mut frontend = naga::front::wgsl::Frontend::new_with_options(naga::front::wgsl::Options {
+        capabilities,
+        ..Default::default()
+    });
+    let module = frontend.parse(&source);
+    let module = module.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
+        .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
     (module, info)
+}
+
+/// All texts that are launched, by the names of their launches.
+fn modules() -> BTreeMap<String, (Module, ModuleInfo)> {
+    let mut modules = BTreeMap::new();
+    for launch in launches().iter().flat_map(|(.., launches)| launches) {
+        let module = modules.entry(launch.name());
+        module.or_insert_with(|| parse(launch));
+    }
+    modules
 }
 
 /// The shaders that are launched, by name.
@@ -63,8 +98,8 @@ fn shaders() -> BTreeMap<&'static str, &'static Shader> {
     for launch in launches().into_iter().flat_map(|(.., launches)| launches) {
         let known = shaders.entry(launch.shader.name).or_insert(launch.shader);
         assert_eq!(
-            known.source(),
-            launch.shader.source(),
+            known.source(launch.products),
+            launch.source(),
             "two shaders are called {:?}",
             known.name
         );
@@ -87,13 +122,16 @@ fn files(folder: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Shaders that several rooms launch.
+const SHARED: [&str; 1] = ["largest"];
+
 #[test]
 fn every_file_is_launched_by_the_room_of_its_name() {
     let launched = shaders();
     for (stem, text) in files("shaders") {
         let room = stem.split('.').next().unwrap_or_default();
         assert!(
-            ROOMS.iter().any(|own| own.name == room),
+            ROOMS.iter().any(|own| own.name == room) || SHARED.contains(&room),
             "shaders/{stem}.wgsl belongs to no room"
         );
         let shader = launched
@@ -109,9 +147,8 @@ fn every_file_is_launched_by_the_room_of_its_name() {
                 files.contains_key(name),
                 "{place}: there is no shaders/{name}.wgsl"
             );
-            assert_eq!(
-                name.split('.').next(),
-                Some(room),
+            assert!(
+                name.split('.').next() == Some(room) || SHARED.contains(&name),
                 "{place}: launches the shader of another room, {name}"
             );
         }
@@ -160,7 +197,10 @@ fn every_header_says_what_the_shader_is() {
             let line = lines.iter().find_map(|line| line.strip_prefix(&key));
             line.unwrap_or_else(|| panic!("{name}: the header has no line {key:?}"))
         };
-        let file = format!("src/ops/{room}.rs");
+        let file = match SHARED.contains(&room) {
+            true => "src/ops/support/products.rs".to_string(),
+            false => format!("src/ops/{room}.rs"),
+        };
         let folder = format!("src/ops/{room}/mod.rs");
         assert!(
             [&file, &folder].contains(&&field("Room").to_string()),
@@ -184,9 +224,17 @@ fn every_header_says_what_the_shader_is() {
         }
         assert!(lines.len() <= 150, "{name} has {} lines", lines.len());
     }
+    let sources: BTreeSet<String> = launches()
+        .iter()
+        .flat_map(|(.., launches)| launches)
+        .map(Launch::source)
+        .collect();
     let unused: Vec<_> = libraries
-        .keys()
-        .filter(|stem| !used.contains(*stem))
+        .iter()
+        .filter(|(stem, text)| {
+            let is_part = || sources.iter().any(|source| source.contains(text.as_str()));
+            !used.contains(*stem) && !is_part()
+        })
         .collect();
     assert!(unused.is_empty(), "nothing uses shaders/lib/{unused:?}");
 }
@@ -209,7 +257,8 @@ struct Declared {
     bytes: u32,
 }
 
-/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap.
+/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap; the last is what scales follow from, if the
+/// launch has some.
 fn bindings(name: &str, module: &Module) -> Vec<Declared> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
@@ -261,13 +310,10 @@ fn element(name: &str, module: &Module, inner: &TypeInner) -> Element {
 
 #[test]
 fn launches_agree_with_their_shaders() {
-    let modules: BTreeMap<&str, (Module, ModuleInfo)> = shaders()
-        .into_iter()
-        .map(|(name, shader)| (name, parse(shader)))
-        .collect();
+    let modules = modules();
     for (place, _, case, limits, launches) in launches() {
         for launch in &launches {
-            let (module, _) = &modules[launch.shader.name];
+            let (module, _) = &modules[&launch.name()];
             let place = format!("{place}: {}", launch.shader.name);
             check_entry_point(&place, module, &limits);
             check_bindings(&place, module, &case, &limits, launch);
@@ -349,6 +395,16 @@ fn check_bindings(place: &str, module: &Module, case: &RoomCase, limits: &Limits
         bytes: 0,
     };
     let mut declared = bindings(place, module);
+    if let Some(Binding::Scratch(i)) = launch.scales {
+        let scales = (declared.len() == SCALES_BINDING as usize + 1).then(|| declared.pop());
+        let words = Declared {
+            writes: false,
+            element: Some(Element::Index),
+            bytes: 0,
+        };
+        assert_eq!(scales, Some(Some(words)), "{place}: scales");
+        assert!(i < scratch.len(), "{place}: scratch {i} is not planned");
+    }
     let words = match declared.last() {
         Some(Declared { element: None, .. }) => declared.pop().map_or(0, |block| block.bytes),
         _ => 0,
@@ -415,14 +471,11 @@ fn every_output_is_written() {
 #[test]
 fn workgroup_memory_fits() {
     use naga::back::pipeline_constants::process_overrides;
-    let modules: BTreeMap<&str, (Module, ModuleInfo)> = shaders()
-        .into_iter()
-        .map(|(name, shader)| (name, parse(shader)))
-        .collect();
+    let modules = modules();
     let mut checked = BTreeSet::new();
     for (place, _, _, limits, launches) in launches() {
         for launch in launches {
-            let name = launch.shader.name;
+            let name = &launch.name();
             if !checked.insert(format!("{name} {:?} {limits:?}", launch.constants)) {
                 continue;
             }

@@ -13,6 +13,8 @@ const TILE_TOP: i32 = 14;
 /// What of a word is a magnitude, and what says that there is an infinity or no number beside it.
 const TILE_MAGNITUDE: u32 = 0x7fffffffu;
 const TILE_UNUSUAL: u32 = 0x80000000u;
+/// The exponent of an infinity, and of what is no number.
+const TILE_INFINITE: u32 = 0x7f800000u;
 
 /// 256 words for each operand.
 @group(0) @binding(4) var<storage, read> tile_largest: array<u32>;
@@ -54,13 +56,16 @@ fn tile_begin(lane: u32) {
     tile_unscales = vec2<f32>(tile_power(first), tile_power(back - first));
 }
 
-/// Of an infinity, or of what is no number, nothing is left for the low part.
+/// The high part has the eleven bits of half precision, rounded here: a compiler may take a number that became half and
+/// single again for the number itself. Of an infinity, or of what is no number, nothing is left for the low part.
 fn tile_parts(values: vec4<f32>, scale: f32) -> TileParts {
     let scaled = values * scale;
-    let high = vec4<f16>(scaled);
-    let low = vec4<f16>((scaled - vec4<f32>(high)) * 2048.0);
-    let exponents = bitcast<vec4<u32>>(values) & vec4<u32>(0x7f800000u);
-    return TileParts(high, select(low, vec4<f16>(), exponents == vec4<u32>(0x7f800000u)));
+    let bits = bitcast<vec4<u32>>(scaled);
+    let high = bitcast<vec4<f32>>((bits + 0x1000u) & vec4<u32>(0xffffe000u));
+    let low = (scaled - high) * 2048.0;
+    let usual = (bits & vec4<u32>(TILE_INFINITE)) != vec4<u32>(TILE_INFINITE);
+    return TileParts(
+        vec4<f16>(select(scaled, high, usual)), vec4<f16>(select(vec4<f32>(), low, usual)));
 }
 
 fn tile_parts_a(values: vec4<f32>) -> TileParts {

@@ -110,11 +110,18 @@ fn gpus() -> Vec<Row> {
         largest_buffer_bytes: Some(adapter.buffer_bytes),
         workgroup_memory_bytes: Some(adapter.limits.workgroup_bytes),
         measures_time: Some(adapter.timestamps),
-        matrix_side: adapter.limits.matrices.map(|matrices| matrices.side.length()),
+        matrix_side: adapter
+            .limits
+            .matrices
+            .map(|matrices| matrices.side.length()),
         matrices: Some(adapter.matrices.to_string()),
         is_default: i == 0 && adapter.kind != Kind::Software,
     };
-    Gpu::proven_adapters().into_iter().enumerate().map(row).collect()
+    Gpu::proven_adapters()
+        .into_iter()
+        .enumerate()
+        .map(row)
+        .collect()
 }
 
 #[cfg(not(feature = "gpu"))]

@@ -85,7 +85,10 @@ fn audit_plan(
         .try_for_each(|(name, value)| executor.write(name, value))?;
     let mut audit = Audit::new(&graph, sample)?;
     let parts = executor.plan(plan).steps().iter().filter_map(|step| {
-        let of_launches = step.launches.iter().find_map(|launch| launch.products.parts());
+        let of_launches = step
+            .launches
+            .iter()
+            .find_map(|launch| launch.products.parts());
         of_launches.map(|parts| (step.node, parts))
     });
     audit.parts = parts.collect();

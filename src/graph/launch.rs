@@ -22,7 +22,11 @@ impl Shader {
         let mut source = String::from(first.unwrap_or_default());
         for &text in self.uses {
             let own = [text];
-            let texts = if text == library::TILE_LANES { multiply } else { &own };
+            let texts = if text == library::TILE_LANES {
+                multiply
+            } else {
+                &own
+            };
             texts.iter().for_each(|text| source.push_str(text));
         }
         source.push_str(self.text);
@@ -249,7 +253,9 @@ pub struct Limits {
 impl Limits {
     /// What multiplies `batch` matrices of `size` whose elements are sums over `depth` terms.
     pub fn products(&self, batch: usize, [rows, columns]: [usize; 2], depth: usize) -> Products {
-        let work = [rows, columns, depth].into_iter().fold(batch, usize::saturating_mul);
+        let work = [rows, columns, depth]
+            .into_iter()
+            .fold(batch, usize::saturating_mul);
         match (self.matrices, self.tiling.parts) {
             (Some(matrices), Some(parts)) if depth >= DEPTH && work >= self.tiling.worthwhile => {
                 Products::Matrices(matrices, parts)

@@ -9,14 +9,14 @@
 //! A conversion to f16 may round to either neighbour; the spacing of f16 is at most 2⁻¹⁰ |t|, and at least 2⁻²⁴.
 //! *Halves*: t = x itself, so |δx| ≤ 2⁻¹⁰ |x| + 2⁻²⁴ up to 65,504, beyond which x becomes infinite.
 //! *Split* (Ootomo and Yokota): t = s x, where the power of two s brings the largest finite magnitude X of the whole
-//! tensor to 2¹⁴ ≤ s X < 2¹⁵, or s = 2¹²⁶ where that needs more. high = f16(t) leaves t − high, which f32 holds exactly and
-//! which is at most r(t) = 2⁻¹⁰ |t| + 2⁻²⁴. low = f16(2¹¹ (t − high)) is below 2¹⁵, hence finite, and leaves at most
-//! 2⁻²⁰ |t| + 2⁻³⁴. Of the four products of the parts the smallest, low · low, is left out: r(t) r(u) ≤ 2⁻²⁰ |t u| +
-//! 2⁻³⁴ (|t| + |u|) + 2⁻⁴⁸. All this is below |t| δu + |u| δt + δt δu with δt = 1.5 · 2⁻²⁰ |t| + 2⁻²⁴, so with
+//! tensor to 2¹⁴ ≤ s X < 2¹⁵, or s = 2¹²⁶ where that needs more. high is t rounded to the nearest number of eleven bits, which
+//! f16 holds exactly, unless it is subnormal there, and then it is off by 2⁻²⁴ at most. What it leaves, t − high ≤ 2⁻¹¹ |t|, f32
+//! holds exactly; low = f16(2¹¹ (t − high)) is finite and off by 2⁻²¹ |t| + 2⁻³⁵ at most in units of t. Of the four products
+//! of parts the smallest, low · low ≤ 2⁻²² |t u|, is left out. All this is less than an error of each operand of
 //!
-//! |δx| ≤ 1.5 · 2⁻²⁰ |x| + max(2⁻³⁸ X, 2⁻¹⁵⁰)
+//! |δx| ≤ 1.25 · 2⁻²¹ |x| + max(2⁻³⁷ X, 2⁻¹⁴⁹)
 //!
-//! the error of the parts is that of a product of operands which are off by δ: what an audit then bounds.
+//! would cost, and an audit bounds it as such.
 //!
 //! # The error of the sums
 //!
@@ -91,7 +91,7 @@ impl Parts {
         match self {
             _ if !x.is_finite() => 0.0,
             Parts::Split => {
-                1.5 * (-20f64).exp2() * x.abs() + ((-38f64).exp2() * largest).max((-150f64).exp2())
+                1.25 * (-21f64).exp2() * x.abs() + ((-37f64).exp2() * largest).max((-149f64).exp2())
             }
             Parts::Halves if x.abs() > 65_504.0 => f64::INFINITY,
             Parts::Halves => (-10f64).exp2() * x.abs() + (-24f64).exp2(),

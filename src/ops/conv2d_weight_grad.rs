@@ -297,7 +297,10 @@ impl Op for Conv2dWeightGrad {
                     * geometry.channels
                     * geometry.taps();
                 let launches = self.launches(inputs, limits).unwrap_or_default();
-                [sums].into_iter().chain(scales_scratch(&launches)).collect()
+                [sums]
+                    .into_iter()
+                    .chain(scales_scratch(&launches))
+                    .collect()
             }
             Target::Reference => Vec::new(),
         }

@@ -7,9 +7,7 @@ use super::memory::{Staging, binding_bytes, buffer, upload};
 use super::pipeline::{Checks, Pipelines, uniform_bytes};
 use crate::array::{Array, Spec};
 use crate::error::{Error, Result};
-use crate::graph::{
-    Binding, Launch, Matrices, Parts, Products, SCALES_BINDING, Shader, library,
-};
+use crate::graph::{Binding, Launch, Matrices, Parts, Products, SCALES_BINDING, Shader, library};
 
 static PROOF: Shader = Shader {
     name: "proof",
@@ -89,14 +87,20 @@ fn multiply(
     launch.scales = (products.parts() == Some(Parts::Split)).then_some(Binding::Scratch(0));
     let pipeline = pipelines.get(device, &launch)?;
     let (y, scales) = (buffer(device, SIDE * SIDE), buffer(device, SCALES));
-    upload(device, &scales, &Array::new([SCALES], vec![LARGEST; SCALES])?);
+    upload(
+        device,
+        &scales,
+        &Array::new([SCALES], vec![LARGEST; SCALES])?,
+    );
     let words = device.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("words"),
         size: uniform_bytes(&launch),
         usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    device.queue.write_buffer(&words, 0, bytemuck::cast_slice(&launch.words));
+    device
+        .queue
+        .write_buffer(&words, 0, bytemuck::cast_slice(&launch.words));
     let whole = |binding, buffer| wgpu::BindGroupEntry {
         binding,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {

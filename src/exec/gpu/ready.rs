@@ -326,7 +326,9 @@ impl Binder<'_> {
                 size: wgpu::BufferSize::new(binding_bytes(elements)),
             }
         };
-        let scales = launch.scales.map(|binding| (SCALES_BINDING, whole(binding)));
+        let scales = launch
+            .scales
+            .map(|binding| (SCALES_BINDING, whole(binding)));
         let entries: Vec<_> = (0..)
             .zip(launch.bindings.iter().copied().map(whole).chain(words))
             .chain(scales)
