@@ -5,7 +5,7 @@
 // Grid: one workgroup of 256 a tile of the maps × the positions of a group, maps first, then positions, then groups
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: c, then r, then s
+// Order of summation: c, then r, then s, taken together as tile_product does
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<Store>>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;

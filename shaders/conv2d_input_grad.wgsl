@@ -7,7 +7,7 @@
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; TAPS_H, TAPS_W: the taps that see
 //   the phase
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: k, then r, then s
+// Order of summation: k, then r, then s, taken together as tile_product does
 
 // Tap first + step · t sees the element remainder + stride · i from position i + offset − shift · t.
 struct Params {

@@ -6,7 +6,7 @@
 //   then groups, then parts of the sum
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W: the window; TILE_B_BY_DEPTH
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: n, then i, then j; conv2d_weight_grad.combine adds the parts
+// Order of summation: n, then i, then j, taken together as tile_product does; conv2d_weight_grad.combine adds the parts
 
 struct Params {
     lengths: Convolution,

@@ -74,6 +74,7 @@ fn main(
             tops[lane] = join(tops[lane], tops[lane + width]);
         }
     }
+    workgroupBarrier();
     if (lane == 0u) {
         largest[index] = bitcast<f32>(tops[0]);
     }

@@ -6,7 +6,7 @@
 // Constants: TILE_HIGH, TILE_WIDE: the tile; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory; A_QUADS,
 //   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: l = 0, 1, …
+// Order of summation: l = 0, 1, …, taken together as tile_product does
 
 struct Params {
     batch: u32,

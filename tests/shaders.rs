@@ -69,11 +69,7 @@ fn parse(launch: &Launch) -> (Module, ModuleInfo) {
         None => Capabilities::empty(),
         Some(_) => Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16,
     };
-    let mut frontend = naga::front::wgsl::Frontend::new_with_options(naga::front::wgsl::Options {
-        capabilities,
-        ..Default::default()
-    });
-    let module = frontend.parse(&source);
+    let module = naga::front::wgsl::parse_str(&source);
     let module = module.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator

@@ -38,12 +38,20 @@ const TILE_LOW: f32 = 4.8828125e-4;
 /// A team's matrices of results, row by row.
 alias TileMatrices = array<MatrixC, MATRICES>;
 
+fn tile_put_a(at: u32, value: f16) {
+    tile_memory_a[at] = value;
+}
+
+fn tile_put_b(at: u32, value: f16) {
+    tile_memory_b[at] = value;
+}
+
 fn tile_keep_a(block: u32, quad: vec2<u32>, values: vec4<f32>) {
     var parts = tile_parts_a(values);
     let at = quad.y * TILE_PITCH_A + TILE_BLOCK * block + 4u * quad.x;
     for (var part = 0u; part < TILE_PARTS; part++) {
         for (var i = 0u; i < 4u; i++) {
-            tile_memory_a[part * TILE_PART_A + at + i] = parts[part][i];
+            tile_put_a(part * TILE_PART_A + at + i, parts[part][i]);
         }
     }
 }
@@ -53,7 +61,7 @@ fn tile_keep_b(block: u32, quad: vec2<u32>, values: vec4<f32>) {
     let at = quad.y * TILE_PITCH_B + TILE_BLOCK * block + 4u * quad.x;
     for (var part = 0u; part < TILE_PARTS; part++) {
         for (var i = 0u; i < 4u; i++) {
-            tile_memory_b[part * TILE_PART_B + at + i] = parts[part][i];
+            tile_put_b(part * TILE_PART_B + at + i, parts[part][i]);
         }
     }
 }

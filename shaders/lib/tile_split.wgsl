@@ -35,6 +35,7 @@ fn tile_power(exponent: i32) -> f32 {
 
 /// Derives the scales; all invocations of the workgroup must call it.
 fn tile_begin(lane: u32) {
+    workgroupBarrier();
     tile_tops[lane] = vec2<u32>(tile_largest[lane], tile_largest[256u + lane]);
     for (var width = 128u; width > 0u; width >>= 1u) {
         workgroupBarrier();

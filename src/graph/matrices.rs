@@ -16,7 +16,8 @@
 //!
 //! |δx| ≤ 1.25 · 2⁻²¹ |x| + max(2⁻³⁷ X, 2⁻¹⁴⁹)
 //!
-//! would cost, and an audit bounds it as such.
+//! would cost, and an audit bounds it as such. (What is subnormal in single precision a device may take for zero, here as
+//! in its lanes.)
 //!
 //! # The error of the sums
 //!

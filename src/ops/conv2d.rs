@@ -11,6 +11,8 @@
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(C + 11)
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or rounded to one in mixed precision; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
 //! multiplies it; a device computes tiles of maps × positions and unfolds on the way, or where groups are small one position

@@ -13,6 +13,8 @@
 //! **Numerics.** At most K/groups·R·S products of one element are added, in an order that depends on the executor.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(K + 11)
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or rounded to one in mixed precision; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see
 //! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1. Where

@@ -13,6 +13,8 @@
 //! that are cut by the shapes (on a device also by its class), then the parts in order.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least γ(tiles + 11)
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or rounded to one in mixed precision; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** As many operations as the convolution. Where groups are small a device computes one element a workgroup.
 //!

@@ -9,6 +9,8 @@
 //! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it.
 //!
 //! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or rounded to one in mixed precision; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** 2·M·N·K operations for each matrix of the batch. The host cuts it by rows, or where there are few by
 //! columns, into products of packed and vectorised blocks; a device computes tiles

@@ -115,10 +115,7 @@ fn offer(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Offer {
         })
     };
     let sides = [Side::Sixteen, Side::Eight];
-    let Some(side) = sides
-        .into_iter()
-        .find(|&side| has(side) || (side == Side::Sixteen && std::env::var("HACK16").is_ok()))
-    else {
+    let Some(side) = sides.into_iter().find(|&side| has(side)) else {
         return Offer::None("the driver has none of f16 with sums in f32, 16 × 16 or 8 × 8");
     };
     // Metal does not tell; the subgroups of the GPUs that have matrices there are of 32.
