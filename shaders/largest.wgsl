@@ -67,6 +67,7 @@ fn main(
             top = seen(top, vec4<f32>(b[i]), 4u * i, length);
         }
     }
+    workgroupBarrier();
     tops[lane] = top;
     for (var width = 128u; width > 0u; width >>= 1u) {
         workgroupBarrier();
