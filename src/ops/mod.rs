@@ -138,7 +138,7 @@ pub fn room(name: &str) -> Result<&'static Room> {
 }
 
 /// The whole text of every shader that a room launches in any of its cases, on devices small and large, by
-/// [`Launch::name`].
+/// [`Launch::name`](crate::graph::Launch::name).
 pub fn shaders() -> BTreeMap<String, String> {
     let mut shaders = BTreeMap::new();
     for case in ROOMS.iter().flat_map(Room::cases) {
