@@ -1,6 +1,6 @@
 // y = Σ over keys of softmax(map(scale · q · k)) v, and the logarithm of the softmax's denominator, for each head.
 // Room: src/ops/attention.rs
-// Uses: store_f32, index, tile, tile_chain, attention
+// Uses: store_f32, index, tile, tile_lanes, tile_chain, attention
 // Bindings: 0 q, 1 k, 2 v, 3 mask, 4 y, 5 log_sum_exp, 6 the lengths and the scale
 // Grid: one workgroup of 256 a tile of 64 queries × 64 channels of a head, channels first, then queries, heads, samples
 // Constants: SIGMOID; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: channels of q and of k are neighbours in memory

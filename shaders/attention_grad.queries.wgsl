@@ -1,6 +1,6 @@
 // q_grad = Σ over keys of scale · p · (output_grad · v − row) · slope k, p = exp(score − log_sum_exp), for each head.
 // Room: src/ops/attention_grad.rs
-// Uses: store_f32, index, tile, tile_chain, attention
+// Uses: store_f32, index, tile, tile_lanes, tile_chain, attention
 // Bindings: 0 q, 1 k, 2 v, 3 mask, 4 output_grad, 5 rows, 6 q_grad, 7 the lengths and the scale
 // Grid: one workgroup of 256 a tile of 64 queries × 64 channels of a head, channels first, then queries, heads, samples
 // Constants: SIGMOID; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: channels are neighbours in memory

@@ -1,6 +1,6 @@
 // weights = exp(map(scale · q · k) − log_sum_exp) where the key takes part, else 0.
 // Room: src/ops/attention_weights.rs
-// Uses: store_f32, index, tile, attention
+// Uses: store_f32, index, tile, tile_lanes, attention
 // Bindings: 0 q, 1 k, 2 mask, 3 log_sum_exp, 4 weights, 5 the lengths and the scale
 // Grid: one workgroup of 256 a tile of 64 queries × 64 keys of a head, keys first, then queries, heads, samples
 // Constants: SIGMOID; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: channels are neighbours in memory

@@ -1,11 +1,11 @@
 // y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…].
 // Room: src/ops/conv2d.rs
-// Uses: store_f32, index, tile, convolution
+// Uses: store_f32, index, tile, tile_lanes, convolution
 // Bindings: 0 x, 1 weight, 2 y, 3 the lengths
 // Grid: one workgroup of 256 a tile of the maps × the positions of a group, maps first, then positions, then groups
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: c, then r, then s
+// Order of summation: c, then r, then s, taken together as tile_product does
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<Store>>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;

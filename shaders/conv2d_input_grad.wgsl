@@ -1,13 +1,13 @@
 // x_grad[n, c, h, w] = Σ over k, r, s of weight[k, c, r, s] * output_grad[n, k, i, j], where tap (r, s) sees (h, w) from (i, j).
 // Room: src/ops/conv2d_input_grad.rs
-// Uses: store_f32, index, tile, convolution
+// Uses: store_f32, index, tile, tile_lanes, convolution
 // Bindings: 0 output_grad, 1 weight, 2 x_grad, 3 the lengths and the phase
 // Grid: one launch for each phase, the elements with the same remainders modulo the stride; in it one workgroup of 256 a
 //   tile of the channels × the elements of a group, channels first, then elements, then groups
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; TAPS_H, TAPS_W: the taps that see
 //   the phase
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: k, then r, then s
+// Order of summation: k, then r, then s, taken together as tile_product does
 
 // Tap first + step · t sees the element remainder + stride · i from position i + offset − shift · t.
 struct Params {

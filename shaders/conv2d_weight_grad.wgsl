@@ -1,12 +1,12 @@
 // partial[part, k, c, r, s] = Σ over the part's n, i, j of output_grad[n, k, i, j] * x[n, c, i·stride + r·dilation − padding, j·…].
 // Room: src/ops/conv2d_weight_grad.rs
-// Uses: store_f32, index, tile, convolution
+// Uses: store_f32, index, tile, tile_lanes, convolution
 // Bindings: 0 x, 1 output_grad, 2 partial sums, 3 the lengths and the parts
 // Grid: one workgroup of 256 a tile of the maps × the channels and taps of a group, maps first, then channels and taps,
 //   then groups, then parts of the sum
 // Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W: the window; TILE_B_BY_DEPTH
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: n, then i, then j; conv2d_weight_grad.combine adds the parts
+// Order of summation: n, then i, then j, taken together as tile_product does; conv2d_weight_grad.combine adds the parts
 
 struct Params {
     lengths: Convolution,

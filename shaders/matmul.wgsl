@@ -1,12 +1,12 @@
 // y[batch, i, j] = Σ over l of a[batch, i, l] * b[batch, l, j].
 // Room: src/ops/matmul.rs
-// Uses: store_f32, index, tile
+// Uses: store_f32, index, tile, tile_lanes
 // Bindings: 0 a, 1 b, 2 y, 3 lengths and strides
 // Grid: one workgroup of 256 a tile of y, rows of tiles first, then columns, then the batch
 // Constants: TILE_HIGH, TILE_WIDE: the tile; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory; A_QUADS,
 //   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
-// Order of summation: l = 0, 1, …
+// Order of summation: l = 0, 1, …, taken together as tile_product does
 
 struct Params {
     batch: u32,

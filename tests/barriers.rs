@@ -1,30 +1,14 @@
 //! No invocation touches workgroup memory that another one may be touching: wherever that could be, a barrier stands between.
 
-use axenic::graph::{Limits, Shader, Storage};
-use axenic::ops::ROOMS;
+use axenic::ops::shaders;
 use naga::{
     AddressSpace, Barrier, Block, Expression, Function, GlobalVariable, Handle, Module, Statement,
 };
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The whole texts of all shaders, by name.
-fn sources() -> BTreeMap<&'static str, String> {
-    let mut sources = BTreeMap::new();
-    for case in ROOMS.iter().flat_map(|room| room.cases()) {
-        let inputs: Vec<_> = case.inputs.iter().map(|input| input.spec()).collect();
-        let launches = case.op.launches(&inputs, &Limits::default());
-        let shaders = launches
-            .expect("it can be launched")
-            .into_iter()
-            .map(|launch| launch.shader);
-        sources.extend(shaders.map(|shader: &Shader| (shader.name, shader.source(Storage::Full))));
-    }
-    sources
-}
+use std::collections::BTreeSet;
 
 #[test]
 fn barriers_stand_between_accesses_of_workgroup_memory() {
-    for (name, source) in sources() {
+    for (name, source) in shaders() {
         let hazards = hazards(&source);
         assert!(hazards.is_empty(), "{name}: {hazards:?}");
     }
@@ -33,7 +17,7 @@ fn barriers_stand_between_accesses_of_workgroup_memory() {
 #[test]
 fn no_barrier_can_go() {
     let barrier = "workgroupBarrier();";
-    for (name, source) in sources() {
+    for (name, source) in shaders() {
         for (at, _) in source.match_indices(barrier) {
             let without = format!("{}{}", &source[..at], &source[at + barrier.len()..]);
             let line = source[..at].lines().count();
@@ -141,12 +125,21 @@ impl<'a> Walk<'a> {
         match statement {
             Statement::Emit(range) => {
                 for expression in range.clone() {
-                    if let Expression::Load { pointer } = self.function.expressions[expression] {
-                        self.access(&mut state, pointer, Kind::Load);
+                    match self.function.expressions[expression] {
+                        Expression::Load { pointer } => {
+                            self.access(&mut state, pointer, Kind::Load)
+                        }
+                        Expression::CooperativeLoad { data, .. } => {
+                            self.access_matrix(&mut state, data.pointer, Kind::Load)
+                        }
+                        _ => {}
                     }
                 }
             }
             Statement::Store { pointer, .. } => self.access(&mut state, *pointer, Kind::Store),
+            Statement::CooperativeStore { data, .. } => {
+                self.access_matrix(&mut state, data.pointer, Kind::Store)
+            }
             Statement::Atomic { pointer, .. } => self.access(&mut state, *pointer, Kind::Update),
             Statement::Call { function, .. } => {
                 let mut inside = Walk::new(self.module, &self.module.functions[*function]);
@@ -196,9 +189,25 @@ impl<'a> Walk<'a> {
     /// same index. Who reads its own element and another's may write to its own: what is folded into it belongs to nobody
     /// who writes.
     fn access(&mut self, state: &mut State, pointer: Handle<Expression>, kind: Kind) {
-        let Some((variable, index)) = self.place(pointer) else {
-            return;
-        };
+        if let Some((variable, index)) = self.place(pointer) {
+            self.access_at(state, variable, index, kind);
+        }
+    }
+
+    /// A matrix lies at many indices, which its subgroup shares.
+    fn access_matrix(&mut self, state: &mut State, pointer: Handle<Expression>, kind: Kind) {
+        if let Some((variable, _)) = self.place(pointer) {
+            self.access_at(state, variable, Index::Varying, kind);
+        }
+    }
+
+    fn access_at(
+        &mut self,
+        state: &mut State,
+        variable: Handle<GlobalVariable>,
+        index: Index,
+        kind: Kind,
+    ) {
         let is_own = |other: &Index| *other == index && index != Index::Varying;
         let folds = state.contains(&(variable, index.clone(), Kind::Load)) && is_own(&index);
         let meets = |(other, at, before): &&Access| {

@@ -1,16 +1,20 @@
 //! Every shader is valid text, says what it is, and agrees with the launches of its room.
 
 use axenic::array::{Element, Spec};
-use axenic::graph::{Binding, Class, Launch, Limits, Shader, Storage, Target, library};
+use axenic::graph::{
+    Binding, Class, Launch, Limits, Matrices, Products, SCALES_BINDING, Shader, Side, Storage,
+    Target, library,
+};
 use axenic::ops::{ROOMS, RoomCase};
 use axenic::plan::{CAST_FULL, CAST_HALF};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, Scalar, ScalarKind, StorageAccess, TypeInner};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// What every device offers, and what a large one does, with every way to cut products: rooms may launch otherwise there.
+/// What every device offers, and what a large one does, with every way to cut and to multiply products: rooms may launch
+/// otherwise there.
 fn devices() -> Vec<Limits> {
     let large = Limits {
         binding_bytes: 4 << 30,
@@ -21,24 +25,45 @@ fn devices() -> Vec<Limits> {
         ..Limits::default()
     };
     let least = Limits::default();
-    let variants = least.tiling.variants();
-    let cut = variants.map(|tiling| Limits { tiling, ..least });
-    cut.chain([large]).collect()
+    let cut = |limits: Limits, parts| {
+        let tilings = limits.tiling.variants(parts);
+        tilings.map(move |tiling| Limits { tiling, ..limits })
+    };
+    let mut all: Vec<Limits> = cut(least, None).chain([large]).collect();
+    for side in [Side::Eight, Side::Sixteen] {
+        let with_matrices = Limits {
+            // What matrices are asked for, see `exec/gpu/device.rs`.
+            workgroup_bytes: 28 << 10,
+            matrices: Some(Matrices { side, subgroup: 32 }),
+            ..least
+        };
+        all.extend(cut(with_matrices, Class::Discrete.tiling().parts));
+    }
+    all
 }
 
-/// Everything that every room launches in any of its cases, with the place for complaints.
+/// Everything that every room launches in any of its cases, in each storage that it allows, with the place for complaints.
 fn launches() -> Vec<(String, &'static str, RoomCase, Limits, Vec<Launch>)> {
     let mut all = Vec::new();
     for room in ROOMS {
-        for (case, limits) in room.cases().into_iter().flat_map(|case| {
-            devices()
-                .into_iter()
-                .map(move |limits| (case.clone(), limits))
-        }) {
+        for case in room.cases() {
             let place = format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
-            let launches = case.op.launches(&specs(&case), &limits);
-            let launches = launches.unwrap_or_else(|e| panic!("{place}: {e}"));
-            all.push((place, room.name, case, limits, launches));
+            let storages = case.op.halves().storages().iter();
+            for (&storage, limits) in
+                storages.flat_map(|own| devices().into_iter().map(move |limits| (own, limits)))
+            {
+                let limits = limits.storing(storage);
+                let launches = case.op.launches(&specs(&case), &limits);
+                let launches = launches.unwrap_or_else(|e| panic!("{place}: {e}"));
+                let launches = launches.into_iter().map(|launch| launch.stored(storage));
+                all.push((
+                    place.clone(),
+                    room.name,
+                    case.clone(),
+                    limits,
+                    launches.collect(),
+                ));
+            }
         }
     }
     all
@@ -48,19 +73,32 @@ fn specs(case: &RoomCase) -> Vec<Spec> {
     case.inputs.iter().map(|input| input.spec()).collect()
 }
 
-fn parse(shader: &Shader, storage: Storage) -> (Module, ModuleInfo) {
-    let source = shader.source(storage);
-    let capabilities = match storage {
-        Storage::Full => Capabilities::empty(),
-        Storage::Half => Capabilities::SHADER_FLOAT16,
+fn parse(launch: &Launch) -> (Module, ModuleInfo) {
+    let (name, source) = (launch.name(), launch.source());
+    let capabilities = match (launch.products, launch.storage) {
+        (Products::Matrices(..), _) => {
+            Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16
+        }
+        (Products::Lanes, Storage::Half) => Capabilities::SHADER_FLOAT16,
+        (Products::Lanes, Storage::Full) => Capabilities::empty(),
     };
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
+    let module = naga::front::wgsl::parse_str(&source);
+    let module = module.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&source)));
+        .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
     (module, info)
+}
+
+/// All texts that are launched, by the names of their launches.
+fn modules() -> BTreeMap<String, (Module, ModuleInfo)> {
+    let mut modules = BTreeMap::new();
+    for launch in launches().iter().flat_map(|(.., launches)| launches) {
+        let module = modules.entry(launch.name());
+        module.or_insert_with(|| parse(launch));
+    }
+    modules
 }
 
 /// The shaders that are launched, by name.
@@ -69,8 +107,8 @@ fn shaders() -> BTreeMap<&'static str, &'static Shader> {
     for launch in launches().into_iter().flat_map(|(.., launches)| launches) {
         let known = shaders.entry(launch.shader.name).or_insert(launch.shader);
         assert_eq!(
-            known.source(Storage::Full),
-            launch.shader.source(Storage::Full),
+            known.source(launch.storage, launch.products),
+            launch.source(),
             "two shaders are called {:?}",
             known.name
         );
@@ -93,13 +131,16 @@ fn files(folder: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Shaders that several rooms launch.
+const SHARED: [&str; 1] = ["largest"];
+
 #[test]
 fn every_file_is_launched_by_the_room_of_its_name() {
     let launched = shaders();
     for (stem, text) in files("shaders") {
         let room = stem.split('.').next().unwrap_or_default();
         assert!(
-            ROOMS.iter().any(|own| own.name == room),
+            ROOMS.iter().any(|own| own.name == room) || SHARED.contains(&room),
             "shaders/{stem}.wgsl belongs to no room"
         );
         let shader = launched
@@ -115,9 +156,8 @@ fn every_file_is_launched_by_the_room_of_its_name() {
                 files.contains_key(name),
                 "{place}: there is no shaders/{name}.wgsl"
             );
-            assert_eq!(
-                name.split('.').next(),
-                Some(room),
+            assert!(
+                name.split('.').next() == Some(room) || SHARED.contains(&name),
                 "{place}: launches the shader of another room, {name}"
             );
         }
@@ -166,7 +206,10 @@ fn every_header_says_what_the_shader_is() {
             let line = lines.iter().find_map(|line| line.strip_prefix(&key));
             line.unwrap_or_else(|| panic!("{name}: the header has no line {key:?}"))
         };
-        let file = format!("src/ops/{room}.rs");
+        let file = match SHARED.contains(&room) {
+            true => "src/ops/support/products.rs".to_string(),
+            false => format!("src/ops/{room}.rs"),
+        };
         let folder = format!("src/ops/{room}/mod.rs");
         assert!(
             [&file, &folder].contains(&&field("Room").to_string()),
@@ -190,11 +233,17 @@ fn every_header_says_what_the_shader_is() {
         }
         assert!(lines.len() <= 150, "{name} has {} lines", lines.len());
     }
-    // The plan's own.
-    used.insert("store_f16".to_string());
+    let sources: BTreeSet<String> = launches()
+        .iter()
+        .flat_map(|(.., launches)| launches)
+        .map(Launch::source)
+        .collect();
     let unused: Vec<_> = libraries
-        .keys()
-        .filter(|stem| !used.contains(*stem))
+        .iter()
+        .filter(|(stem, text)| {
+            let is_part = || sources.iter().any(|source| source.contains(text.as_str()));
+            !used.contains(*stem) && !is_part()
+        })
         .collect();
     assert!(unused.is_empty(), "nothing uses shaders/lib/{unused:?}");
 }
@@ -219,7 +268,8 @@ struct Declared {
     bytes: u32,
 }
 
-/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap.
+/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap; the last is what scales follow from, if the
+/// launch has some.
 fn bindings(name: &str, module: &Module) -> Vec<Declared> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
@@ -281,7 +331,7 @@ fn casts_are_valid_and_bind_both_storages() {
     for (shader, widths) in [(&CAST_HALF, [4, 2]), (&CAST_FULL, [2, 4])] {
         assert_eq!(shader.text, files[shader.name], "{}", shader.name);
         assert_eq!(shader.uses.first(), Some(&library::STORE));
-        let (module, _) = parse(shader, Storage::Half);
+        let (module, _) = parse(&Launch::new(shader, []).stored(Storage::Half));
         let declared = bindings(shader.name, &module);
         let storage = declared.iter().filter(|own| own.element.is_some());
         let found: Vec<(u8, bool)> = storage.map(|own| (own.width, own.writes)).collect();
@@ -291,20 +341,14 @@ fn casts_are_valid_and_bind_both_storages() {
 
 #[test]
 fn launches_agree_with_their_shaders() {
-    let stored = |storage| move |(name, shader)| ((name, storage), parse(shader, storage).0);
-    let full = shaders().into_iter().map(stored(Storage::Full));
-    let half = shaders().into_iter().map(stored(Storage::Half));
-    let modules: HashMap<(&str, Storage), Module> = full.chain(half).collect();
+    let modules = modules();
     for (place, _, case, limits, launches) in launches() {
         for launch in &launches {
-            let place = format!("{place}: {}", launch.shader.name);
-            for storage in [Storage::Full, Storage::Half] {
-                let module = &modules[&(launch.shader.name, storage)];
-                check_entry_point(&place, module, &limits);
-                let launch = launch.clone().stored(storage);
-                check_bindings(&place, module, &case, &limits, &launch);
-                check_constants(&place, module, &launch);
-            }
+            let (module, _) = &modules[&launch.name()];
+            let place = format!("{place}: {}", launch.name());
+            check_entry_point(&place, module, &limits);
+            check_bindings(&place, module, &case, &limits, launch);
+            check_constants(&place, module, launch);
             assert!(
                 launch.workgroups.iter().all(|n| (1..=65_535).contains(n)),
                 "{place}: {:?} workgroups",
@@ -389,9 +433,16 @@ fn check_bindings(place: &str, module: &Module, case: &RoomCase, limits: &Limits
         }
     };
     let mut declared = bindings(place, module);
-    // An operation without halves is never launched with them.
-    if (0..inputs.len()).all(|i| !halves.of_input(i)) {
-        declared.iter_mut().for_each(|own| own.width = 4);
+    if let Some(Binding::Scratch(i)) = launch.scales {
+        let scales = (declared.len() == SCALES_BINDING as usize + 1).then(|| declared.pop());
+        let words = Declared {
+            writes: false,
+            width: 4,
+            element: Some(Element::Index),
+            bytes: 0,
+        };
+        assert_eq!(scales, Some(Some(words)), "{place}: scales");
+        assert!(i < scratch.len(), "{place}: scratch {i} is not planned");
     }
     let words = match declared.last() {
         Some(Declared { element: None, .. }) => declared.pop().map_or(0, |block| block.bytes),
@@ -459,14 +510,11 @@ fn every_output_is_written() {
 #[test]
 fn workgroup_memory_fits() {
     use naga::back::pipeline_constants::process_overrides;
-    let modules: BTreeMap<&str, (Module, ModuleInfo)> = shaders()
-        .into_iter()
-        .map(|(name, shader)| (name, parse(shader, Storage::Full)))
-        .collect();
+    let modules = modules();
     let mut checked = BTreeSet::new();
     for (place, _, _, limits, launches) in launches() {
         for launch in launches {
-            let name = launch.shader.name;
+            let name = &launch.name();
             if !checked.insert(format!("{name} {:?} {limits:?}", launch.constants)) {
                 continue;
             }

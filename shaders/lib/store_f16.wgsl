@@ -1,3 +1,2 @@
 // How reals lie in memory: half precision.
-enable f16;
 alias Store = f16;

@@ -19,7 +19,8 @@ use std::sync::Arc;
 /// (forward, backward, update) on made-up images, node by node, each from the device's own inputs, so that errors cannot hide
 /// behind one another. The bounds are running error analysis on the very numbers; a ratio above 1 is an error of the
 /// device, the driver or the program, and makes the exit code 1. On a gpu a step also runs with all checks of the shader
-/// compiler on, and must give the same bits.
+/// compiler on, and must give the same bits. The cases run in all variants that the device has: tiles of several sizes,
+/// multiplied by lanes or, where it has proven ones, by cooperative matrices.
 ///
 /// Example: axenic audit ops --device gpu
 #[derive(clap::Args)]
@@ -123,9 +124,11 @@ impl Audit {
         }
         let worst = found.iter().map(RoomFindings::ratio).fold(0.0, f64::max);
         let device = executor.description();
+        let variants: usize = executor.target().variants().iter().map(Vec::len).sum();
         if self.json {
             show::json(&json!({
                 "device": device,
+                "variants": variants,
                 "operations": found.iter().map(room_json).collect::<Vec<_>>(),
                 "worst_ratio": finite(worst),
                 "passed": worst <= 1.0,
@@ -135,8 +138,9 @@ impl Audit {
             let beyond = found.iter().filter(|room| room.ratio() > 1.0).count();
             show::result(&show::table(&room_table(&found)))?;
             show::result(&format!(
-                "\n{} operations, {cases} cases on {device}: {}\n",
+                "\n{} operations, {cases} cases, {variants} {} on {device}: {}\n",
                 found.len(),
+                if variants == 1 { "variant" } else { "variants" },
                 verdict(beyond, worst)
             ))?;
         }

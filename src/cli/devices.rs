@@ -4,7 +4,8 @@ use super::{Outcome, show};
 use crate::error::Result;
 use serde::Serialize;
 
-/// Lists what can compute here, with the limits that matter, and what `--device auto` would choose.
+/// Lists what can compute here, with the limits that matter, and what `--device auto` would choose. A GPU that offers
+/// cooperative matrices (tensor cores) is opened, and has to prove that it multiplies right with them.
 ///
 /// Example: axenic devices --json
 #[derive(clap::Args)]
@@ -24,6 +25,10 @@ struct Row {
     largest_buffer_bytes: Option<u64>,
     workgroup_memory_bytes: Option<u32>,
     measures_time: Option<bool>,
+    /// The side of the cooperative matrices that proved right when the device was opened for this.
+    matrix_side: Option<u32>,
+    /// How the offer of such matrices ended, in words.
+    matrices: Option<String>,
     is_default: bool,
 }
 
@@ -41,6 +46,7 @@ impl Devices {
             "driver",
             "largest binding",
             "workgroup memory",
+            "cooperative matrices",
             "",
         ];
         let mut table = vec![head.map(str::to_string).to_vec()];
@@ -57,6 +63,7 @@ impl Devices {
                 row.driver,
                 size(row.largest_binding_bytes, 20, "MiB"),
                 size(row.workgroup_memory_bytes.map(u64::from), 10, "KiB"),
+                row.matrices.unwrap_or_else(|| "-".to_string()),
                 if row.is_default {
                     "default".to_string()
                 } else {
@@ -82,6 +89,8 @@ fn rows() -> Vec<Row> {
         largest_buffer_bytes: None,
         workgroup_memory_bytes: None,
         measures_time: None,
+        matrix_side: None,
+        matrices: None,
         is_default,
     };
     rows.push(host("cpu", "f32", !has_real_gpu));
@@ -101,9 +110,18 @@ fn gpus() -> Vec<Row> {
         largest_buffer_bytes: Some(adapter.buffer_bytes),
         workgroup_memory_bytes: Some(adapter.limits.workgroup_bytes),
         measures_time: Some(adapter.timestamps),
+        matrix_side: adapter
+            .limits
+            .matrices
+            .map(|matrices| matrices.side.length()),
+        matrices: Some(adapter.matrices.to_string()),
         is_default: i == 0 && adapter.kind != Kind::Software,
     };
-    Gpu::adapters().into_iter().enumerate().map(row).collect()
+    Gpu::proven_adapters()
+        .into_iter()
+        .enumerate()
+        .map(row)
+        .collect()
 }
 
 #[cfg(not(feature = "gpu"))]

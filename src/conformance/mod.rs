@@ -13,7 +13,7 @@ pub use rooms::{RoomFindings, check_case, check_gradient, check_room, markdown};
 use crate::array::{Array, Element};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Expected, Moment, eval_bounded};
-use crate::graph::{Graph, LeafKind, Node, Storage, Target, ValueId};
+use crate::graph::{Graph, LeafKind, Node, Parts, Storage, Target, ValueId};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::workers::Workers;
@@ -83,6 +83,14 @@ fn audit_plan(
         .iter()
         .try_for_each(|&(name, value)| executor.write(name, value.clone()))?;
     let mut audit = Audit::new(&plan, sample)?;
+    let parts = plan.steps().iter().filter_map(|step| {
+        let of_launches = step
+            .launches
+            .iter()
+            .find_map(|launch| launch.products.parts());
+        of_launches.map(|parts| (step.node, parts))
+    });
+    audit.parts = parts.collect();
     audit.is_f64 = executor.target() == Target::Reference;
     audit.take_leaves(lasting, inputs)?;
     let mut failure = None;
@@ -107,6 +115,8 @@ struct Audit<'a> {
     sample: Sample,
     /// Whether the executor holds reals in f64.
     is_f64: bool,
+    /// The nodes that matrices multiply, and what their operands are given as.
+    parts: HashMap<usize, Parts>,
     workers: Workers,
     values: HashMap<ValueId, Array>,
     /// Copies of them in the other storage.
@@ -133,6 +143,7 @@ impl<'a> Audit<'a> {
             graph,
             sample,
             is_f64: false,
+            parts: HashMap::new(),
             workers: Workers::new(0)?,
             values: HashMap::new(),
             casts: HashMap::new(),
@@ -178,7 +189,8 @@ impl<'a> Audit<'a> {
             .map(|input| self.read(i, input))
             .collect::<Result<_>>()?;
         let pieces = self.pieces(i, op.pieces(&node.outputs));
-        let mut expected = eval_bounded(op, &inputs, &pieces, &self.workers)?;
+        let parts = self.parts.get(&i).copied();
+        let mut expected = eval_bounded(op, &inputs, parts, &pieces, &self.workers)?;
         if self.reads_overflown(i, &inputs) {
             // What comes of infinity has no bound, and a device may multiply it by padding.
             for (expected, got) in expected.iter_mut().zip(&outputs) {

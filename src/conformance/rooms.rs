@@ -52,9 +52,8 @@ pub fn markdown(executors: &[&str], rows: &[(&str, usize, Vec<bool>)]) -> String
     text
 }
 
-/// Checks all cases of a room on an executor: each as the executor would run it, and with one of the tilings that its
-/// device can run, in turn, so that every tiling sees many cases on every device; with that in single precision and, where
-/// the device has halves, with all the halves that the operations allow.
+/// Checks all cases of a room on an executor: each as the executor would run it, and for each way to multiply and each way to
+/// store reals that its device has in one of its tiles, in turn, so that every variant sees many cases on every device.
 ///
 /// # Errors
 /// As [`check_case`], with the case.
@@ -68,10 +67,11 @@ pub fn check_room(room: &Room, executor: &mut dyn Executor) -> Result<RoomFindin
         gradient: None,
     };
     let own = executor.target();
-    let variants = own.variants().into_iter().cycle();
-    for (case, mut targets) in cases.into_iter().zip(variants) {
-        targets.insert(0, own);
+    let groups = own.variants();
+    for (i, case) in cases.into_iter().enumerate() {
         let place = || format!("{} ({}): {}", room.name, case.op.attributes(), case.about);
+        let in_turn = groups.iter().map(|group| group[i % group.len()]);
+        let targets: Vec<Target> = [own].into_iter().chain(in_turn).collect();
         let found = check_targets(room, &case, executor, &targets);
         let found = found.map_err(|e| e.within(place()))?;
         let first = found.first().map(|finding| finding.node);

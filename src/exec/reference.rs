@@ -4,7 +4,7 @@ use super::host::{Host, HostReal};
 use super::{Executor, Prepared, Watch};
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Graph, Recorder, Slice, SliceMut, Target, Tensor, View, ViewMut};
+use crate::graph::{AnyOp, Graph, Parts, Recorder, Slice, SliceMut, Target, Tensor, View, ViewMut};
 use crate::plan::Plan;
 use crate::real::{Bounded, Real};
 use crate::shape::Shape;
@@ -133,23 +133,33 @@ pub struct Expected {
     pub bound: f64,
 }
 
+/// The numbers of an input, as exact as its parts are.
+fn bounded(input: &Array, parts: Option<Parts>) -> Vec<Bounded> {
+    let values = input.to_f64();
+    let Some(parts) = parts else {
+        return values.iter().map(|&x| Bounded::exact(x)).collect();
+    };
+    let finite = values.iter().filter(|x| x.is_finite());
+    let largest = finite.fold(0.0, |top: f64, x| top.max(x.abs()));
+    let off = |&x: &f64| Bounded::with_error(x, parts.operand_error(x, largest));
+    values.iter().map(off).collect()
+}
+
 /// One operation in [`Bounded`] arithmetic on inputs that the device holds exactly: for every output the elements of the
 /// pieces chosen (see [`Op::pieces`](crate::graph::Op::pieces)), with the bounds of an f32 device's error; an index has
-/// bound zero.
+/// bound zero. Where `parts` says that operands become half precision, each is off by what that may cost.
 ///
 /// # Errors
 /// The inputs do not fit the operation.
 pub fn eval_bounded(
     op: &dyn AnyOp,
     inputs: &[Array],
+    parts: Option<Parts>,
     pieces: &[Range<usize>],
     workers: &Workers,
 ) -> Result<Vec<Vec<Expected>>> {
     let specs: Vec<_> = inputs.iter().map(Array::spec).collect();
-    let exact: Vec<Vec<Bounded>> = inputs
-        .iter()
-        .map(|array| array.to_f64().iter().map(|&x| Bounded::exact(x)).collect())
-        .collect();
+    let exact: Vec<Vec<Bounded>> = inputs.iter().map(|array| bounded(array, parts)).collect();
     let views: Vec<View<Bounded>> = inputs
         .iter()
         .zip(&exact)

@@ -1,5 +1,6 @@
 //! A GPU dispatch as plain data: which shader, which values, which words. Rooms describe; only the gpu executor acts.
 
+use super::matrices::{DEPTH, Matrices, Parts, Products};
 use super::precision::{Precision, Storage};
 use super::tiling::{Class, Tiling};
 
@@ -16,14 +17,24 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The whole text, as given to the device where `Store` is of this kind.
-    pub fn source(&self, storage: Storage) -> String {
-        let stored = |&text: &&'static str| match storage {
-            Storage::Half if text == library::STORE => library::STORE_HALF,
-            _ => text,
+    /// The whole text, as given to a device where `Store` is of this kind, and whose tiles are multiplied by `products`.
+    pub fn source(&self, storage: Storage, products: Products) -> String {
+        let enables = match (products, storage) {
+            (Products::Matrices(..), _) => "enable f16;\nenable wgpu_cooperative_matrix;\n",
+            (Products::Lanes, Storage::Half) => "enable f16;\n",
+            (Products::Lanes, Storage::Full) => "",
         };
-        let uses = self.uses.iter().map(stored);
-        uses.chain([self.text]).collect()
+        let mut source = String::from(enables);
+        source.push_str(products.side_text());
+        for &text in self.uses {
+            match (text, storage) {
+                (library::TILE_LANES, _) => source.extend(products.texts().iter().copied()),
+                (library::STORE, Storage::Half) => source.push_str(library::STORE_HALF),
+                _ => source.push_str(text),
+            }
+        }
+        source.push_str(self.text);
+        source
     }
 }
 
@@ -51,8 +62,20 @@ pub mod library {
     pub const REDUCE: &str = include_str!("../../shaders/lib/reduce.wgsl");
     /// The logistic function with its complement and their logarithms.
     pub const LOGISTIC: &str = include_str!("../../shaders/lib/logistic.wgsl");
+    /// Cooperative matrices of 8 × 8.
+    pub const MATRIX_OF_EIGHT: &str = include_str!("../../shaders/lib/matrix8x8.wgsl");
+    /// Cooperative matrices of 16 × 16.
+    pub const MATRIX_OF_SIXTEEN: &str = include_str!("../../shaders/lib/matrix16x16.wgsl");
     /// The product of two matrices by tiles.
     pub const TILE: &str = include_str!("../../shaders/lib/tile.wgsl");
+    /// Operands of cooperative matrices, rounded.
+    pub const TILE_HALVES: &str = include_str!("../../shaders/lib/tile_halves.wgsl");
+    /// Tiles multiplied in single precision. Where a device's matrices multiply, others take its place.
+    pub const TILE_LANES: &str = include_str!("../../shaders/lib/tile_lanes.wgsl");
+    /// Tiles multiplied by cooperative matrices.
+    pub const TILE_MATRIX: &str = include_str!("../../shaders/lib/tile_matrix.wgsl");
+    /// Operands of cooperative matrices, each split in two.
+    pub const TILE_SPLIT: &str = include_str!("../../shaders/lib/tile_split.wgsl");
     /// The rows of a tile of results, and its product with a further matrix.
     pub const TILE_CHAIN: &str = include_str!("../../shaders/lib/tile_chain.wgsl");
     /// Where the positions of a resized image lie in the original.
@@ -116,7 +139,14 @@ pub struct Launch {
     pub constants: Vec<(&'static str, f64)>,
     /// Workgroups along x, y, z.
     pub workgroups: [u32; 3],
+    /// What multiplies its tiles.
+    pub products: Products,
+    /// What the scales of its operands follow from, bound read-only at [`SCALES_BINDING`], where they are scaled.
+    pub scales: Option<Binding>,
 }
+
+/// Where a product finds what the scales of its operands follow from: see `shaders/lib/tile_split.wgsl`.
+pub const SCALES_BINDING: u32 = 4;
 
 impl Launch {
     /// A launch of `shader` with the bindings in order; words, constants and workgroups follow.
@@ -128,6 +158,40 @@ impl Launch {
             words: Vec::new(),
             constants: Vec::new(),
             workgroups: [1; 3],
+            products: Products::Lanes,
+            scales: None,
+        }
+    }
+
+    /// The name of its shader, with how it stores reals and what multiplies where these are not f32 and lanes.
+    pub fn name(&self) -> String {
+        let name = self.shader.name;
+        match (self.products, self.storage) {
+            (Products::Lanes, Storage::Full) => name.to_string(),
+            (Products::Lanes, Storage::Half) => format!("{name} (halves)"),
+            (Products::Matrices(Matrices { side, .. }, parts), _) => {
+                let parts = match parts {
+                    Parts::Split => "split",
+                    Parts::Halves => "halves",
+                };
+                format!("{name} ({parts}, {0} × {0})", side.length())
+            }
+        }
+    }
+
+    /// The whole text of its shader.
+    pub fn source(&self) -> String {
+        self.shader.source(self.storage, self.products)
+    }
+
+    /// Lets `products` multiply.
+    pub fn by(mut self, products: Products) -> Self {
+        self.products = products;
+        match products {
+            Products::Lanes => self,
+            Products::Matrices(matrices, _) => {
+                self.constant("TILE_SUBGROUP", f64::from(matrices.subgroup))
+            }
         }
     }
 
@@ -210,8 +274,35 @@ pub struct Limits {
     pub halves: bool,
     /// What is stored as f16: a choice, no limit.
     pub precision: Precision,
+    /// The cooperative matrices that it offers and that have proved right.
+    pub matrices: Option<Matrices>,
     /// How products of matrices are cut: a choice that goes with the device, no limit of it.
     pub tiling: Tiling,
+}
+
+impl Limits {
+    /// The same for launches that store what may be halves in this way: it says what their matrices are given.
+    pub fn storing(self, storage: Storage) -> Self {
+        let parts = self.tiling.parts.map(|_| Parts::of(storage));
+        let tiling = Tiling {
+            parts,
+            ..self.tiling
+        };
+        Self { tiling, ..self }
+    }
+
+    /// What multiplies `batch` matrices of `size` whose elements are sums over `depth` terms.
+    pub fn products(&self, batch: usize, [rows, columns]: [usize; 2], depth: usize) -> Products {
+        let work = [rows, columns, depth]
+            .into_iter()
+            .fold(batch, usize::saturating_mul);
+        match (self.matrices, self.tiling.parts) {
+            (Some(matrices), Some(parts)) if depth >= DEPTH && work >= self.tiling.worthwhile => {
+                Products::Matrices(matrices, parts)
+            }
+            _ => Products::Lanes,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -224,6 +315,7 @@ impl Default for Limits {
             workgroup_bytes: 16 << 10,
             halves: false,
             precision: Precision::Full,
+            matrices: None,
             tiling: Class::Integrated.tiling(),
         }
     }
@@ -262,26 +354,39 @@ impl Target {
         }
     }
 
-    /// The targets for the same device at which launches may differ: for each way to cut products those for each way to
-    /// store reals.
+    /// The targets for the same device at which launches may differ: a group for each way to store reals and each way to
+    /// multiply, in it one for each way to cut products. Within a group a product has the same bits.
     pub fn variants(&self) -> Vec<Vec<Target>> {
         let Target::Gpu(limits) = *self else {
             return vec![vec![*self]];
         };
-        let stored = match limits.halves {
-            true => &[Precision::Full, Precision::Half][..],
-            false => &[Precision::Full],
-        };
-        let with = |tiling| {
-            let all = stored.iter().map(|&precision| {
-                Target::Gpu(Limits {
+        let mut groups = Vec::new();
+        for (precision, storage) in [
+            (Precision::Full, Storage::Full),
+            (Precision::Half, Storage::Half),
+        ] {
+            if storage == Storage::Half && !limits.halves {
+                continue;
+            }
+            let by_matrices = limits.matrices.map(|_| Some(Parts::of(storage)));
+            for parts in [None].into_iter().chain(by_matrices) {
+                let with = |tiling| Limits {
                     tiling,
                     precision,
                     ..limits
-                })
-            });
-            all.collect()
-        };
-        limits.tiling.variants().map(with).collect()
+                };
+                let tilings = limits.tiling.variants(parts);
+                groups.push(tilings.map(with).map(Target::Gpu).collect());
+            }
+        }
+        groups
+    }
+
+    /// The same for a node whose launches store what may be halves in this way.
+    pub(crate) fn storing(self, storage: Storage) -> Self {
+        match self {
+            Target::Gpu(limits) => Target::Gpu(limits.storing(storage)),
+            _ => self,
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod attributes;
 mod init;
 mod launch;
+mod matrices;
 mod op;
 mod precision;
 mod print;
@@ -18,7 +19,8 @@ mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
 pub use init::Init;
-pub use launch::{Binding, Launch, Limits, Shader, Target, library};
+pub use launch::{Binding, Launch, Limits, SCALES_BINDING, Shader, Target, library};
+pub use matrices::{DEPTH, Matrices, Parts, Products, Side};
 pub use op::{
     AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
     expect_index, expect_inputs, expect_reals,

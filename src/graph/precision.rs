@@ -105,6 +105,14 @@ impl Halves {
         self.when != When::Never && !self.full_outputs.contains(&output)
     }
 
+    /// The ways in which its launches may store what may be halves.
+    pub fn storages(&self) -> &'static [Storage] {
+        match self.when {
+            When::Never => &[Storage::Full],
+            When::IfRead | When::Always => &[Storage::Full, Storage::Half],
+        }
+    }
+
     /// How its launches store what may be halves, given whether one of these inputs is a half.
     pub fn storage(&self, precision: Precision, reads_half: bool) -> Storage {
         let is_half = match (precision, self.when) {

@@ -1,6 +1,7 @@
 //! The tiles in which a device computes products of matrices, and which of them suits what.
 
 use super::launch::Launch;
+use super::matrices::Parts;
 
 /// The side of a block of results. A workgroup of 256 invocations computes one or more, and each invocation 4 × 4 results
 /// of every block: see `shaders/lib/tile.wgsl`.
@@ -9,7 +10,8 @@ const BLOCK: usize = 64;
 /// A tile of results, in blocks of 64 × 64.
 ///
 /// An invocation holds 16 · high · wide sums in registers, a workgroup 4 · (high + wide) KiB in its memory. Whatever the
-/// tile, each result is the same sum in the same order: the bits do not depend on it.
+/// tile, each result is the same sum in the same order: the bits do not depend on it. (They do on what multiplies: lanes or
+/// matrices.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Blocks down, 1 or 2.
@@ -71,14 +73,20 @@ impl Class {
             Class::Discrete => Tiling {
                 tiles: Tile::ALL,
                 busy: 256,
+                parts: Some(Parts::Split),
+                worthwhile: 1 << 26,
             },
             Class::Integrated => Tiling {
                 tiles: Tile::SMALL,
                 busy: 64,
+                parts: None,
+                worthwhile: 0,
             },
             Class::Software => Tiling {
                 tiles: Tile::SMALL,
                 busy: 32,
+                parts: None,
+                worthwhile: 0,
             },
         }
     }
@@ -91,6 +99,11 @@ pub struct Tiling {
     pub tiles: &'static [Tile],
     /// The workgroups that keep it busy.
     pub busy: usize,
+    /// What operands are given to the device's matrices as; `None`: they do not multiply.
+    pub parts: Option<Parts>,
+    /// The multiplications from which on matrices are worth it. (Operands to be split are read once more, by a launch of
+    /// their own, which takes a large GPU some 5 µs: as long as its lanes take for this many.)
+    pub worthwhile: usize,
 }
 
 impl Tiling {
@@ -101,10 +114,15 @@ impl Tiling {
         self.tiles.iter().find(suits).copied().unwrap_or(last)
     }
 
-    /// One tiling for every tile there is, which it uses for all matrices.
-    pub fn variants(&self) -> impl Iterator<Item = Tiling> + use<> {
+    /// One tiling for every tile there is, which it uses for all products, multiplied in this way.
+    pub fn variants(&self, parts: Option<Parts>) -> impl Iterator<Item = Tiling> + use<> {
         let busy = self.busy;
-        Tile::ALL.chunks(1).map(move |tiles| Tiling { tiles, busy })
+        Tile::ALL.chunks(1).map(move |tiles| Tiling {
+            tiles,
+            busy,
+            parts,
+            worthwhile: 0,
+        })
     }
 }
 

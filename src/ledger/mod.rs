@@ -187,8 +187,8 @@ pub struct LaunchEntry {
 /// A shader as it was given to the device.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShaderText {
-    /// The stem of its file.
-    pub name: &'static str,
+    /// The stem of its file, and what multiplies its tiles if that is not lanes.
+    pub name: String,
     /// SHA-256 of the text.
     pub sha256: String,
     /// The whole text, library parts in front.
@@ -381,12 +381,13 @@ struct Shaders {
 
 impl Shaders {
     fn place(&mut self, launch: &Launch) -> usize {
-        let text = launch.shader.source(launch.storage);
-        let known = self.texts.iter().position(|own| own.text == text);
+        let name = launch.name();
+        let known = self.texts.iter().position(|own| own.name == name);
         known.unwrap_or_else(|| {
+            let text = launch.source();
             let digest = Sha256::digest(text.as_bytes());
             self.texts.push(ShaderText {
-                name: launch.shader.name,
+                name,
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
                 text,
             });

@@ -43,6 +43,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::TILE_CHAIN,
         library::ATTENTION,
     ],

@@ -48,6 +48,7 @@ static QUERIES: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::TILE_CHAIN,
         library::ATTENTION,
     ],

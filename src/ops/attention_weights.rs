@@ -36,6 +36,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::ATTENTION,
     ],
 };

@@ -12,6 +12,8 @@
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster, in tiles of 2 × 2 results, or of
 //! 4 × 4 if so asked for ([`WinogradTile`]); then the bound is at least γ(C + 11), or γ(C + 27), times its equation over absolute
 //! values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
 //! multiplies it; a device computes tiles of maps × positions and unfolds on the way, or where groups are small one position
@@ -21,7 +23,7 @@
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
 use crate::error::Result;
@@ -42,6 +44,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::CONVOLUTION,
     ],
 };
@@ -331,6 +334,10 @@ impl Op for Conv2d {
                 || vec![threads * cut(&geometry).1.iter().sum::<usize>()],
                 |winograd| winograd.scratch(*threads),
             ),
+            (Target::Gpu(limits), _) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -340,6 +347,7 @@ impl Op for Conv2d {
         let Geometry {
             images,
             groups,
+            channels,
             maps,
             output,
             ..
@@ -354,9 +362,9 @@ impl Op for Conv2d {
         let size = [maps, images * positions];
         let launch = geometry.describe(Launch::new(&SHADER, bindings));
         let launch = launch.constant("QUADS", geometry.quads());
-        Ok(vec![
-            limits.tiling.tile(groups, size).cover(launch, groups, size),
-        ])
+        let launch = launch.by(limits.products(groups, size, channels * geometry.taps()));
+        let launches = vec![limits.tiling.tile(groups, size).cover(launch, groups, size)];
+        Ok(scaled(launches, inputs, [1, 0], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -14,6 +14,8 @@
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least
 //! γ(K + 11), or γ(K + 27) with tiles of 4 × 4,
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** As many operations as the convolution. The elements of x whose rows and columns agree modulo the stride see
 //! output_grad through the same taps: executors compute these *phases* one by one, each as a convolution of stride 1. Where
@@ -24,7 +26,7 @@
 
 use super::Conv2d;
 use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold, Winograd};
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -44,6 +46,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::CONVOLUTION,
     ],
 };
@@ -390,6 +393,10 @@ impl Op for Conv2dInputGrad {
                 let panel: usize = cut(&geometry, &parts(&geometry)).1.iter().sum();
                 vec![threads * panel, inputs[1].shape.elements()]
             }
+            (Target::Gpu(limits), _) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -400,6 +407,7 @@ impl Op for Conv2dInputGrad {
             images,
             groups,
             channels,
+            maps,
             ..
         } = geometry;
         let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
@@ -419,7 +427,11 @@ impl Op for Conv2dInputGrad {
         };
         let launch = |part: &Part| {
             let [rows, columns] = part.phases;
+            let [height, width] = part.unfold.grid;
+            let size = [channels, images * height * width];
+            let depth = maps * rows.count * columns.count;
             describe(&geometry, part.unfold.grid)
+                .by(limits.products(groups, size, depth))
                 .words(&part.remainders)
                 .words(&part.unfold.grid)
                 .words(&[rows.first, columns.first, rows.step, columns.step])
@@ -463,7 +475,7 @@ impl Op for Conv2dInputGrad {
             );
         }
         launches.extend(parts.iter().map(launch));
-        Ok(launches)
+        Ok(scaled(launches, inputs, [1, 0], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -14,6 +14,8 @@
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster; then the bound is at least
 //! γ(tiles + 11), or γ(tiles + 27) with tiles of 4 × 4,
 //! times its equation over absolute values, as `support/convolution/winograd.rs` derives.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** As many operations as the convolution. Where groups are small a device computes one element a workgroup.
 //!
@@ -21,7 +23,7 @@
 
 use super::Conv2d;
 use super::support::convolution::{Geometry, PARTIAL_SUMS, SumCut, Winograd};
-use super::support::{WORKGROUP, normal};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -40,6 +42,7 @@ static SHADER: Shader = Shader {
         library::STORE,
         library::INDEX,
         library::TILE,
+        library::TILE_LANES,
         library::CONVOLUTION,
     ],
 };
@@ -292,13 +295,16 @@ impl Op for Conv2dWeightGrad {
             }
             Target::Gpu(_) if geometry.is_direct() => Vec::new(),
             Target::Gpu(limits) => {
-                vec![
-                    device_parts(&geometry, limits)
-                        * geometry.groups
-                        * geometry.maps
-                        * geometry.channels
-                        * geometry.taps(),
-                ]
+                let sums = device_parts(&geometry, limits)
+                    * geometry.groups
+                    * geometry.maps
+                    * geometry.channels
+                    * geometry.taps();
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                [sums]
+                    .into_iter()
+                    .chain(scales_scratch(&launches))
+                    .collect()
             }
             Target::Reference => Vec::new(),
         }
@@ -323,11 +329,13 @@ impl Op for Conv2dWeightGrad {
             .describe(partial)
             .words(&[parts, per_part])
             .constant("TILE_B_BY_DEPTH", 1.0);
+        let partial = partial.by(limits.products(geometry.groups, size, depth));
         let combine = Launch::new(&COMBINE, [Binding::Output(0), Binding::Scratch(0)]);
-        Ok(vec![
+        let launches = vec![
             device_tile(&geometry, limits).cover(partial, parts * geometry.groups, size),
             combine.words(&[parts, count]).elements(count, WORKGROUP),
-        ])
+        ];
+        Ok(scaled(launches, inputs, [1, 0], 1))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {

@@ -9,6 +9,8 @@
 //! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it.
 //!
 //! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
+//! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
+//! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
 //! **Cost.** 2·M·N·K operations for each matrix of the batch. The host cuts it by rows, or where there are few by
 //! columns, into products of packed and vectorised blocks; a device computes tiles
@@ -16,7 +18,7 @@
 //!
 //! **Reference.** `torch.matmul`.
 
-use super::support::{normal, unbroadcast};
+use super::support::{normal, scaled, scales_scratch, unbroadcast};
 use super::transpose::{TILE, transpose_rows};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -33,7 +35,12 @@ use std::ops::Range;
 static SHADER: Shader = Shader {
     name: "matmul",
     text: include_str!("../../shaders/matmul.wgsl"),
-    uses: &[library::STORE, library::INDEX, library::TILE],
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::TILE,
+        library::TILE_LANES,
+    ],
 };
 
 /// From so many rows on the host cuts a product by rows, else by columns.
@@ -355,7 +362,11 @@ impl Op for Matmul {
         match target {
             Target::Cpu { threads } if m < MANY_ROWS && n > COLUMNS => vec![threads * m * COLUMNS],
             Target::Cpu { .. } if self.turned(&extents) > 0 => vec![self.turned(&extents)],
-            _ => Vec::new(),
+            Target::Gpu(limits) => {
+                let launches = self.launches(inputs, limits).unwrap_or_default();
+                scales_scratch(&launches).into_iter().collect()
+            }
+            Target::Cpu { .. } | Target::Reference => Vec::new(),
         }
     }
 
@@ -378,7 +389,9 @@ impl Op for Matmul {
             .constant("TILE_B_BY_DEPTH", is(tb))
             .constant("A_QUADS", is(ta && m.is_multiple_of(4)))
             .constant("B_QUADS", is(!tb && n.is_multiple_of(4)));
-        Ok(vec![tile.cover(launch, batch, [m, n])])
+        let launch = launch.by(limits.products(batch, [m, n], k));
+        let launches = vec![tile.cover(launch, batch, [m, n])];
+        Ok(scaled(launches, inputs, [0, 1], 0))
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
@@ -443,6 +456,44 @@ impl Op for Matmul {
                 &[2, 67, 37],
                 &[41, 37],
             ),
+            case("long sums", of(no, no), &[67, 131], &[131, 70]),
+            case(
+                "long sums, a transposed",
+                of(yes, no),
+                &[97, 65],
+                &[97, 129],
+            ),
+            case(
+                "long sums, b transposed",
+                of(no, yes),
+                &[130, 64],
+                &[66, 64],
+            ),
+            case(
+                "long sums, few results",
+                of(yes, yes),
+                &[2, 200, 5],
+                &[2, 3, 200],
+            ),
+            case(
+                "long sums over vectors",
+                of(yes, no),
+                &[2, 80, 132],
+                &[2, 80, 68],
+            ),
+            case(
+                "long sums, one b for all",
+                of(no, no),
+                &[3, 43, 65],
+                &[65, 72],
+            ),
+            case(
+                "long sums, one a for all",
+                of(no, yes),
+                &[9, 70],
+                &[3, 135, 70],
+            ),
+            case("a sum of a thousand", of(no, no), &[2, 1000], &[1000, 33]),
             case("an empty sum", of(no, no), &[3, 0], &[0, 4]),
             case("no rows", of(no, no), &[0, 3], &[3, 4]),
             case("no batch", of(no, no), &[0, 2, 3], &[0, 3, 4]),

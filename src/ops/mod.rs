@@ -11,7 +11,9 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Asked, Attribute, Attributes, Class, Limits, Link, Op, Shader};
+use crate::graph::{
+    AnyOp, Asked, Attribute, Attributes, Class, Limits, Link, Matrices, Op, Side, Tiling,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -136,8 +138,28 @@ pub fn room(name: &str) -> Result<&'static Room> {
     })
 }
 
-/// Every shader that a room launches in any of its cases, on devices small and large, by name.
-pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
+/// The whole text of every shader that a room launches in any of its cases, on devices small and large, in full precision and
+/// in half, by [`Launch::name`](crate::graph::Launch::name).
+pub fn shaders() -> BTreeMap<String, String> {
+    let mut shaders = BTreeMap::new();
+    for case in ROOMS.iter().flat_map(Room::cases) {
+        let inputs: Vec<_> = case.inputs.iter().map(Array::spec).collect();
+        for &storage in case.op.halves().storages() {
+            for limits in devices() {
+                let launches = case.op.launches(&inputs, &limits.storing(storage));
+                for launch in launches.into_iter().flatten() {
+                    let launch = launch.stored(storage);
+                    let text = shaders.entry(launch.name());
+                    text.or_insert_with(|| launch.source());
+                }
+            }
+        }
+    }
+    shaders
+}
+
+/// A device that offers what every one does, a large one, and large ones whose matrices multiply whatever they can.
+fn devices() -> Vec<Limits> {
     let large = Limits {
         binding_bytes: 4 << 30,
         storage_buffers: 32,
@@ -146,16 +168,20 @@ pub fn shaders() -> BTreeMap<&'static str, &'static Shader> {
         tiling: Class::Discrete.tiling(),
         ..Limits::default()
     };
-    let mut shaders = BTreeMap::new();
-    for case in ROOMS.iter().flat_map(Room::cases) {
-        let inputs: Vec<_> = case.inputs.iter().map(Array::spec).collect();
-        for limits in [Limits::default(), large] {
-            let launches = case.op.launches(&inputs, &limits);
-            let launched = launches.into_iter().flatten();
-            shaders.extend(launched.map(|launch| (launch.shader.name, launch.shader)));
-        }
-    }
-    shaders
+    let with = |side| Limits {
+        matrices: Some(Matrices { side, subgroup: 32 }),
+        tiling: Tiling {
+            worthwhile: 0,
+            ..large.tiling
+        },
+        ..large
+    };
+    vec![
+        Limits::default(),
+        large,
+        with(Side::Eight),
+        with(Side::Sixteen),
+    ]
 }
 
 macro_rules! rooms {

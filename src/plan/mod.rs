@@ -79,6 +79,8 @@ impl Plan {
                 .outputs
                 .iter()
                 .all(|spec| spec.shape.elements() == 0);
+            let storage = storages[node];
+            let target = target.storing(storage);
             let launches = match target {
                 Target::Gpu(limits) if !is_empty => op
                     .launches(&inputs, &limits)
@@ -90,7 +92,7 @@ impl Plan {
                 node,
                 casts: Vec::new(),
                 scratch: Vec::new(),
-                launches: launches.map(|own| own.stored(storages[node])).collect(),
+                launches: launches.map(|own| own.stored(storage)).collect(),
             });
             scratch_lengths.push(op.scratch(&inputs, &target));
         }

@@ -1,7 +1,8 @@
 //! Adapters, the choice among them, and an opened device that turns every fault into an error.
 
+use super::proof;
 use crate::error::{Error, Result};
-use crate::graph::{Class, Limits, Precision};
+use crate::graph::{Class, Limits, Matrices, Precision, Side};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -62,11 +63,80 @@ pub struct Adapter {
     pub buffer_bytes: u64,
     /// Whether it can measure its own time.
     pub timestamps: bool,
+    /// Its cooperative matrices.
+    pub matrices: Offer,
+}
+
+/// What became of an adapter's offer of cooperative matrices of f16 with sums in f32.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Offer {
+    /// There is none that fits, and why not.
+    None(&'static str),
+    /// There is one; the adapter has not been opened.
+    Open(Matrices),
+    /// Products of the opened device were right.
+    Proven(Matrices),
+    /// They were not, or could not be computed: what was wrong. They are not used.
+    Refused(String),
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sized = |matrices: &Matrices| format!("{0} × {0}", matrices.side.length());
+        match self {
+            Offer::None(why) => write!(f, "none: {why}"),
+            Offer::Open(matrices) => write!(f, "{}, to be proven", sized(matrices)),
+            Offer::Proven(matrices) => write!(f, "{}, proven right", sized(matrices)),
+            Offer::Refused(why) => write!(f, "not used: {why}"),
+        }
+    }
+}
+
+/// The workgroup memory of the largest tile of split operands, rounded up.
+const MATRIX_BYTES: u32 = 28 << 10;
+
+/// The features that shaders with cooperative matrices need.
+fn matrix_features() -> wgpu::Features {
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16
+}
+
+/// What an adapter offers, as far as it claims.
+fn offer(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Offer {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    if !adapter.features().contains(matrix_features()) {
+        return Offer::None("the driver has none");
+    }
+    let properties = adapter.cooperative_matrix_properties();
+    let has = |side: Side| {
+        let n = side.length();
+        properties.iter().any(|own| {
+            [own.m_size, own.n_size, own.k_size] == [n; 3]
+                && [own.ab_type, own.cr_type] == [F16, F32]
+        })
+    };
+    let sides = [Side::Sixteen, Side::Eight];
+    let Some(side) = sides.into_iter().find(|&side| has(side)) else {
+        return Offer::None("the driver has none of f16 with sums in f32, 16 × 16 or 8 × 8");
+    };
+    // Metal does not tell; the subgroups of the GPUs that have matrices there are of 32.
+    let subgroup = match (info.backend, info.subgroup_min_size, info.subgroup_max_size) {
+        (wgpu::Backend::Metal, ..) => 32,
+        (_, least, most) if least == most => most,
+        _ => return Offer::None("the size of its subgroups is not fixed"),
+    };
+    if !matches!(subgroup, 8 | 16 | 32) {
+        return Offer::None("its subgroups are not of 8, 16 or 32");
+    }
+    if adapter.limits().max_compute_workgroup_storage_size < MATRIX_BYTES {
+        return Offer::None("its workgroup memory is too small");
+    }
+    Offer::Open(Matrices { side, subgroup })
 }
 
 impl Adapter {
     fn new(adapter: &wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
+        let matrices = offer(adapter, &info);
         let kind = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
             wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
@@ -96,10 +166,12 @@ impl Adapter {
                 workgroup_bytes: limits.max_compute_workgroup_storage_size,
                 halves: adapter.features().contains(wgpu::Features::SHADER_F16),
                 precision: Precision::Full,
+                matrices: None,
                 tiling: class(kind, &limits, info.subgroup_max_size).tiling(),
             },
             buffer_bytes: limits.max_buffer_size,
             timestamps: adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY),
+            matrices,
         }
     }
 }
@@ -132,6 +204,21 @@ impl fmt::Display for Adapter {
 /// All adapters, best first.
 pub(super) fn adapters() -> Vec<Adapter> {
     enumerate().into_iter().map(|(about, _)| about).collect()
+}
+
+/// All adapters, best first; those that offer cooperative matrices are opened and have to prove them.
+pub(super) fn proven_adapters() -> Vec<Adapter> {
+    let prove = |(about, adapter): (Adapter, wgpu::Adapter)| match about.matrices {
+        Offer::Open(_) => Device::of(about.clone(), &adapter).map_or_else(
+            |e| Adapter {
+                matrices: Offer::Refused(e.to_string()),
+                ..about
+            },
+            |device| device.adapter,
+        ),
+        _ => about,
+    };
+    enumerate().into_iter().map(prove).collect()
 }
 
 fn enumerate() -> Vec<(Adapter, wgpu::Adapter)> {
@@ -183,6 +270,35 @@ fn choose(choice: &Choice) -> Result<(Adapter, wgpu::Adapter)> {
             ),
         })
     })
+}
+
+/// Whether a device is opened with what wgpu calls experimental.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Experiments {
+    None,
+    /// Cooperative matrices.
+    Matrices,
+}
+
+impl Experiments {
+    #[expect(
+        unsafe_code,
+        reason = "wgpu's one door to cooperative matrices, which it calls experimental"
+    )]
+    fn token(self) -> wgpu::ExperimentalFeatures {
+        match self {
+            Experiments::None => wgpu::ExperimentalFeatures::disabled(),
+            // SAFETY: The token asks to acknowledge that what lies behind it may have faults that its types do not exclude.
+            // Behind it is used cooperative matrices alone, in one text, `shaders/lib/tile_matrix.wgsl`, and there
+            // - only of a side, element types and subgroup that the driver itself lists, with workgroups that are a whole
+            //   number of subgroups, and in control flow that is the same for all invocations of a subgroup;
+            // - only on workgroup memory: a matrix starts at a multiple of its side within the rows or columns of the tile, and
+            //   at a depth that is a multiple of it within the step's, and its lines are a pitch of the tile apart, so that it
+            //   lies inside; sides and pitches are whole multiples of the 16 bytes to which Vulkan has it aligned.
+            // A device that computes wrong products, or refuses, is found out by `proof` before it is used.
+            Experiments::Matrices => unsafe { wgpu::ExperimentalFeatures::enabled() },
+        }
+    }
 }
 
 /// An opened device with its queue.
@@ -258,16 +374,58 @@ fn one_line(text: &str) -> String {
 }
 
 impl Device {
-    /// Opens the chosen adapter with all it offers.
+    /// Opens the chosen adapter with all it offers. Cooperative matrices have to prove themselves first.
     pub(super) fn open(choice: &Choice) -> Result<Self> {
         let (about, adapter) = choose(choice)?;
+        Self::of(about, &adapter)
+    }
+
+    fn of(about: Adapter, adapter: &wgpu::Adapter) -> Result<Self> {
+        let Offer::Open(matrices) = about.matrices else {
+            return Self::request(about, adapter, Experiments::None);
+        };
+        let mut device = Self::request(about, adapter, Experiments::Matrices)?;
+        match device.proof(matrices) {
+            None => {
+                device.adapter.matrices = Offer::Proven(matrices);
+                device.adapter.limits.matrices = Some(matrices);
+            }
+            // What failed is not trusted with anything else: the device is opened anew.
+            Some(why) => {
+                device = Self::request(device.adapter, adapter, Experiments::None)?;
+                device.adapter.matrices = Offer::Refused(why);
+            }
+        }
+        Ok(device)
+    }
+
+    /// What is wrong with the device's products of matrices. An adapter is asked once.
+    fn proof(&self, matrices: Matrices) -> Option<String> {
+        static KNOWN: Mutex<Vec<(String, Option<String>)>> = Mutex::new(Vec::new());
+        let name = self.adapter.to_string();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, outcome)) = known.iter().find(|(own, _)| *own == name) {
+            return outcome.clone();
+        }
+        let outcome = proof::prove(self, matrices).err().map(|e| e.to_string());
+        known.push((name, outcome.clone()));
+        outcome
+    }
+
+    fn request(about: Adapter, adapter: &wgpu::Adapter, experiments: Experiments) -> Result<Self> {
+        let features = match experiments {
+            Experiments::None => wgpu::Features::empty(),
+            Experiments::Matrices => matrix_features(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("axenic"),
-            required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
+            required_features: features
+                | adapter.features()
+                    & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
             required_limits: adapter.limits(),
             // A plan makes few buffers, once: small pools waste least.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
+            experimental_features: experiments.token(),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))

@@ -10,10 +10,11 @@
 mod device;
 mod memory;
 mod pipeline;
+mod proof;
 mod ready;
 mod watched;
 
-pub use device::{Adapter, Choice, Kind};
+pub use device::{Adapter, Choice, Kind, Offer};
 pub use pipeline::Checks;
 
 use super::{Executor, HostTime, Prepared, Timing, Watch};
@@ -47,6 +48,12 @@ impl Gpu {
     /// All adapters of this machine, best first.
     pub fn adapters() -> Vec<Adapter> {
         device::adapters()
+    }
+
+    /// All adapters of this machine, best first; those that offer cooperative matrices are opened, and have proved them or
+    /// not.
+    pub fn proven_adapters() -> Vec<Adapter> {
+        device::proven_adapters()
     }
 
     /// An executor on the chosen adapter, its shaders running without checks.

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Binding, Launch, Storage};
+use crate::graph::{Binding, Launch, Products, SCALES_BINDING, Storage};
 use std::collections::HashMap;
 use wgpu::{BindGroupLayout, BufferBindingType, BufferSize, ComputePipeline, ShaderModule};
 
@@ -36,6 +36,8 @@ pub(super) struct Pipeline {
 struct Use {
     shader: &'static str,
     storage: Storage,
+    products: Products,
+    has_scales: bool,
     constants: Vec<(&'static str, u64)>,
     bindings: Vec<BufferBindingType>,
     uniform_bytes: u64,
@@ -44,7 +46,7 @@ struct Use {
 /// All pipelines that an executor has needed so far.
 pub(super) struct Pipelines {
     checks: Checks,
-    modules: HashMap<(&'static str, Storage), ShaderModule>,
+    modules: HashMap<(&'static str, Storage, Products), ShaderModule>,
     pipelines: HashMap<Use, Pipeline>,
 }
 
@@ -62,6 +64,8 @@ impl Pipelines {
         let key = Use {
             shader: launch.shader.name,
             storage: launch.storage,
+            products: launch.products,
+            has_scales: launch.scales.is_some(),
             constants: launch
                 .constants
                 .iter()
@@ -74,16 +78,16 @@ impl Pipelines {
             return Ok(pipeline.clone());
         }
         let available = device.adapter.limits.storage_buffers;
-        if key.bindings.len() > available as usize {
+        let bound = key.bindings.len() + usize::from(key.has_scales);
+        if bound > available as usize {
             return Err(Error::device(format!(
-                "the shader {} binds {} buffers, the device has room for {available}",
-                key.shader,
-                key.bindings.len()
+                "the shader {} binds {bound} buffers, the device has room for {available}",
+                key.shader
             )));
         }
         let module = self
             .modules
-            .entry((launch.shader.name, launch.storage))
+            .entry((launch.shader.name, launch.storage, launch.products))
             .or_insert_with(|| module(&device.device, launch, self.checks));
         let layout = layout(&device.device, &key);
         let pipeline = pipeline(&device.device, launch, module, &layout, self.checks);
@@ -103,12 +107,9 @@ fn binding_type(binding: &Binding) -> BufferBindingType {
 }
 
 fn module(device: &wgpu::Device, launch: &Launch, checks: Checks) -> ShaderModule {
-    let Launch {
-        shader, storage, ..
-    } = launch;
     let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(shader.name),
-        source: wgpu::ShaderSource::Wgsl(shader.source(*storage).into()),
+        label: Some(launch.shader.name),
+        source: wgpu::ShaderSource::Wgsl(launch.source().into()),
     };
     match checks {
         Checks::On => device.create_shader_module(descriptor),
@@ -163,6 +164,10 @@ fn layout(device: &wgpu::Device, key: &Use) -> BindGroupLayout {
             BufferBindingType::Uniform,
             key.uniform_bytes,
         ));
+    }
+    if key.has_scales {
+        let storage = BufferBindingType::Storage { read_only: true };
+        entries.push(entry(SCALES_BINDING as usize, storage, BINDING_BYTES));
     }
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(key.shader),

@@ -6,7 +6,7 @@ use super::pipeline::{Pipelines, uniform_bytes};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::exec::HostTime;
-use crate::graph::{Binding, Launch, LeafKind, ValueId};
+use crate::graph::{Binding, Launch, LeafKind, SCALES_BINDING, ValueId};
 use crate::plan::{Place, Plan, Step};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -339,20 +339,23 @@ impl Binder<'_> {
             )));
         }
         let pipeline = pipelines.get(self.device, launch)?;
-        let storage = launch.bindings.iter().map(|&binding| {
+        let whole = |binding| {
             let (buffer, words) = self.resolve(binding);
             wgpu::BufferBinding {
                 buffer,
                 offset: 0,
                 size: wgpu::BufferSize::new(binding_bytes(words)),
             }
-        });
-        let entries: Vec<_> = storage
-            .chain(words)
-            .enumerate()
-            .map(|(i, binding)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: wgpu::BindingResource::Buffer(binding),
+        };
+        let scales = launch
+            .scales
+            .map(|binding| (SCALES_BINDING, whole(binding)));
+        let entries: Vec<_> = (0..)
+            .zip(launch.bindings.iter().copied().map(whole).chain(words))
+            .chain(scales)
+            .map(|(binding, part)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(part),
             })
             .collect();
         let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
