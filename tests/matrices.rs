@@ -49,7 +49,7 @@ impl Executor for Variant<'_> {
         self.gpu.plan(prepared)
     }
 
-    fn write(&mut self, name: &str, value: &Array) -> Result<()> {
+    fn write(&mut self, name: &str, value: Array) -> Result<()> {
         self.gpu.write(name, value)
     }
 

@@ -214,7 +214,7 @@ fn sums_are_as_good_as_is_said() {
 
 #[test]
 fn matrices_multiply_where_a_device_has_them_and_sums_are_long() {
-    use crate::graph::{Class, Limits, Tiling};
+    use crate::graph::{Class, Limits};
     let matrices = Matrices {
         side: Side::Sixteen,
         subgroup: 32,
