@@ -1,8 +1,8 @@
 //! Products by cooperative matrices: what a device offers, how numbers become half precision, and what that may cost.
 //!
 //! A device with units for small matrices (tensor cores) multiplies f16 by f16 and sums in f32. [`Parts`] says what of
-//! reals they are given: it follows from their [`Storage`]. Either way results repeat bit for bit on one device, but they are other bits than those of
-//! [`Products::Lanes`]: the products are summed sixteen or eight at a time.
+//! reals they are given: it follows from their [`Storage`]. Either way results repeat bit for bit on one device, but they are
+//! other bits than those of [`Products::Lanes`]: the products are summed sixteen or eight at a time.
 //!
 //! # The error of an operand
 //!
