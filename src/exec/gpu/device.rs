@@ -384,19 +384,24 @@ impl Device {
         let Offer::Open(matrices) = about.matrices else {
             return Self::request(about, adapter, Experiments::None);
         };
-        let mut device = Self::request(about, adapter, Experiments::Matrices)?;
-        match device.proof(matrices) {
-            None => {
+        let opened = Self::request(about.clone(), adapter, Experiments::Matrices);
+        let proven = opened.and_then(|device| match device.proof(matrices) {
+            None => Ok(device),
+            Some(why) => Err(Error::device(why)),
+        });
+        match proven {
+            Ok(mut device) => {
                 device.adapter.matrices = Offer::Proven(matrices);
                 device.adapter.limits.matrices = Some(matrices);
+                Ok(device)
             }
-            // What failed is not trusted with anything else: the device is opened anew.
-            Some(why) => {
-                device = Self::request(device.adapter, adapter, Experiments::None)?;
-                device.adapter.matrices = Offer::Refused(why);
+            // What failed, if only to open, is not trusted with anything else: the device is opened without.
+            Err(why) => {
+                let mut device = Self::request(about, adapter, Experiments::None)?;
+                device.adapter.matrices = Offer::Refused(why.to_string());
+                Ok(device)
             }
         }
-        Ok(device)
     }
 
     /// What is wrong with the device's products of matrices. An adapter is asked once.
