@@ -115,6 +115,19 @@ impl Disk for System {
     }
 }
 
+/// A locked file, free again when this is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing alone would not do: a lock belongs to the opened file, which a child process shares from the moment it is
+    /// forked until it runs its own program.
+    fn drop(&mut self) {
+        // One that cannot be freed ends with this process.
+        let _ = self.0.unlock();
+    }
+}
+
 /// A disk, with the ways in which this program writes to it.
 #[derive(Clone, Debug)]
 pub struct Files(Arc<dyn Disk>);
@@ -264,9 +277,9 @@ impl Files {
     ///
     /// # Errors
     /// The file cannot be made, or the file system has no locks.
-    pub fn lock(&self, path: &Path) -> Result<Option<File>> {
+    pub fn lock(&self, path: &Path) -> Result<Option<Lock>> {
         match self.0.lock(path) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => Ok(Some(Lock(file))),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(cannot("lock", path, &e)),
         }
@@ -282,5 +295,23 @@ fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_when_dropped_though_a_child_still_shares_the_file() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("lock");
+        let lock = || Files::default().lock(&path).expect("it can be locked");
+        let held = lock().expect("nobody else has it");
+        let shared = held.0.try_clone().expect("another descriptor");
+        assert!(lock().is_none(), "it is held");
+        drop(held);
+        assert!(lock().is_some(), "it is free");
+        drop(shared);
     }
 }

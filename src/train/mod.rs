@@ -24,7 +24,7 @@ pub use card::{Card, Configuration};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use ema::record_ema;
 pub use feature_cache::{Backbone, CachedFeatures, ImageFiles, cached_features};
-pub use files::{Disk, Files};
+pub use files::{Disk, Files, Lock};
 pub use fine_tune::{Batch, FineTune, Input, Kept, Optimizer, Samples, Tuned, untrained};
 pub use groups::{Decaying, Groups, TOKENS_AND_POSITIONS};
 pub use loss_scale::LossScaling;

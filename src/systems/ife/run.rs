@@ -16,9 +16,8 @@ use super::images::{Images, NORMALISATION, Part, require};
 use super::result::{EpochRow, HEAVY_NAMES, LIGHT_NAMES};
 use crate::data::gel_table::CLASSES;
 use crate::error::{Error, Result};
-use crate::train::{Checkpoints, Files, Weights};
+use crate::train::{Checkpoints, Files, Lock, Weights};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub struct RunFolder {
     path: PathBuf,
     files: Files,
     /// Held as long as a clone of this lives, where it was opened for writing.
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<Lock>>,
 }
 
 /// How far a training has come: all that is needed, beside the weights, to go on as if nothing had happened. The keys of

@@ -2,7 +2,7 @@
 
 use crate::array::{Array, Numbers, Spec};
 use crate::error::{Error, Result};
-use crate::train::{Files, Progress, Weights};
+use crate::train::{Files, Lock, Progress, Weights};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ impl Shards {
             .join(format!("features-{number:08}.safetensors"))
     }
 
-    pub(super) fn lock(&self) -> Result<std::fs::File> {
+    pub(super) fn lock(&self) -> Result<Lock> {
         self.files.make_folder(&self.folder)?;
         let path = self.folder.join("lock");
         self.files.lock(&path)?.ok_or_else(|| {
