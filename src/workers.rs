@@ -5,6 +5,7 @@
 //! [`both`] does it for two pieces of work that have nothing in common.
 
 use crate::error::{Error, Result};
+use pulp::WithSimd;
 use rayon::prelude::*;
 use std::panic::resume_unwind;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -18,6 +19,11 @@ static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 /// reordered or fused.
 #[inline(always)]
 pub fn vectorised<T>(work: impl FnOnce() -> T) -> T {
+    ARCH.dispatch(work)
+}
+
+/// Runs `work` with the widest vectors that this machine has, which it is generic over.
+pub(crate) fn simd<W: WithSimd>(work: W) -> W::Output {
     ARCH.dispatch(work)
 }
 

@@ -74,6 +74,14 @@ impl Transpose {
         }
     }
 
+    /// A contiguous operand of `rows` × `columns` as used.
+    fn matrix(self, slice: &[f32], [rows, columns]: [usize; 2]) -> Matrix<'_> {
+        match self {
+            Transpose::Yes => Matrix::columns(slice, rows),
+            Transpose::No => Matrix::rows(slice, columns),
+        }
+    }
+
     /// The strides between rows and between columns, as used, of a contiguous operand of `rows` × `columns` as used.
     fn strides(self, [rows, columns]: [usize; 2]) -> [usize; 2] {
         match self {
@@ -170,17 +178,9 @@ impl Matmul {
         [index, row, column]: [usize; 3],
     ) -> [Matrix<'a>; 2] {
         let Extents { m, n, k, .. } = *extents;
-        let (a_strides, b_strides) = (
-            self.transpose_a.strides([m, k]),
-            self.transpose_b.strides([k, n]),
-        );
-        let a_start = (index * extents.a_step + row * a_strides[0]).min(a.len());
-        let b_start = (index * extents.b_step + column * b_strides[1]).min(b.len());
-        let matrix = |slice, strides| Matrix { slice, strides };
-        [
-            matrix(&a[a_start..], a_strides),
-            matrix(&b[b_start..], b_strides),
-        ]
+        let a = self.transpose_a.matrix(&a[index * extents.a_step..], [m, k]);
+        let b = self.transpose_b.matrix(&b[index * extents.b_step..], [k, n]);
+        [a.from(row, 0), b.from(0, column)]
     }
 }
 

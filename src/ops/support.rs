@@ -25,7 +25,6 @@ pub(super) mod segments;
 pub(super) mod shapes;
 mod slices;
 mod softmax_pair;
-pub(super) mod square;
 pub(super) mod vectorised;
 mod windows;
 

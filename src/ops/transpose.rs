@@ -12,7 +12,7 @@
 //!
 //! **Reference.** `torch.permute`.
 
-use super::support::square::{SIDE, read, turned, write};
+use crate::product::square::{SIDE, read, turned, write};
 use super::support::{WORKGROUP, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};

@@ -129,10 +129,7 @@ impl Unfold {
                 ..planes
             };
             self.fill(some, rows.clone(), panel);
-            let weights = Matrix {
-                slice: &weights.slice[done * taps * weights.strides[1]..],
-                ..weights
-            };
+            let weights = weights.from(0, done * taps);
             let accumulate = if done == 0 {
                 Accumulate::Overwrite
             } else {

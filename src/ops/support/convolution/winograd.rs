@@ -29,7 +29,7 @@ mod weight_grad;
 use super::Geometry;
 use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
-use crate::ops::support::square::write;
+use crate::product::square::write;
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::workers::{Workers, vectorised};
 use algorithm::{Algorithm, Four, Two};

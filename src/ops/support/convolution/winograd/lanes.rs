@@ -1,6 +1,6 @@
 //! Vectors of channels, and transforms of squares of them.
 
-use crate::ops::support::square::{Lanes, SIDE};
+use crate::product::square::{Lanes, SIDE};
 
 /// The lanes of a vector.
 pub(super) const LANES: usize = SIDE;

@@ -1,7 +1,7 @@
 //! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
 
 use super::lanes::{LANES, lanes};
-use crate::ops::support::square::{read, turned, write};
+use crate::product::square::{read, turned, write};
 use std::ops::Range;
 
 /// A few lines of pixels: `[lines, columns, channels]`, from line `first` on and round.

@@ -1,17 +1,17 @@
 //! Squares of numbers as wide as the widest vectors, and turning them: how matrices change between rows and columns.
 
 /// The side of a square: the lanes of the widest vectors.
-pub(in crate::ops) const SIDE: usize = 16;
+pub(crate) const SIDE: usize = 16;
 
 /// A vector of the widest machines.
-pub(in crate::ops) type Lanes = [f32; SIDE];
+pub(crate) type Lanes = [f32; SIDE];
 
 /// A square, row by row.
-pub(in crate::ops) type Square = [Lanes; SIDE];
+pub(crate) type Square = [Lanes; SIDE];
 
 /// The square whose rows are the columns of this one.
 #[inline(always)]
-pub(in crate::ops) fn turned(square: &Square) -> Square {
+pub(crate) fn turned(square: &Square) -> Square {
     #[cfg(target_arch = "x86_64")]
     if let Some(v4) = *wide::V4 {
         return wide::turned(v4, square);
@@ -27,7 +27,7 @@ pub(in crate::ops) fn turned(square: &Square) -> Square {
 
 /// Copies at most a vector to the start of a vector.
 #[inline(always)]
-pub(in crate::ops) fn read(from: &[f32], to: &mut Lanes) {
+pub(crate) fn read(from: &[f32], to: &mut Lanes) {
     match from.first_chunk() {
         Some(from) => *to = *from,
         // A call that copies so little would cost more than the copy.
@@ -37,7 +37,7 @@ pub(in crate::ops) fn read(from: &[f32], to: &mut Lanes) {
 
 /// Copies the start of a vector, or all of it.
 #[inline(always)]
-pub(in crate::ops) fn write(from: &Lanes, to: &mut [f32]) {
+pub(crate) fn write(from: &Lanes, to: &mut [f32]) {
     match to.first_chunk_mut() {
         Some(to) => *to = *from,
         None => to.iter_mut().zip(from).for_each(|(to, x)| *to = *x),

@@ -1,0 +1,266 @@
+//! The innermost loops: blocks of results that stay in registers while their sums run.
+
+use super::square::{SIDE, read, turned};
+use super::{Accumulate, Matrix, MatrixMut, Order};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// The columns of a panel: with as many rows as [`ROWS`] their sums fill most registers of the widest machines.
+pub(super) const WIDTH: usize = 64;
+/// The terms that are summed up in registers. A panel of them fits into the second-level cache.
+pub(super) const DEPTH: usize = 512;
+/// The rows of a block.
+const ROWS: usize = 6;
+/// Up to so many rows copying b into a panel takes longer than it saves.
+const FEW_ROWS: usize = 2 * ROWS;
+
+/// A product of checked matrices, with memory for a panel.
+pub(super) struct Work<'a, 'b> {
+    pub(super) size: [usize; 3],
+    pub(super) a: Matrix<'a>,
+    pub(super) b: Matrix<'a>,
+    pub(super) c: MatrixMut<'a, 'b>,
+    pub(super) accumulate: Accumulate,
+    pub(super) panel: &'a mut [f32],
+}
+
+/// Some columns of b: element (l, j) stands at `l * pitch + j`, and whole vectors can be read.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    slice: &'a [f32],
+    pitch: usize,
+    columns: usize,
+}
+
+/// Which part of a product a panel computes.
+struct Part {
+    /// The terms.
+    depth: Range<usize>,
+    /// The first column.
+    column: usize,
+    /// What becomes of the result's memory.
+    accumulate: Accumulate,
+}
+
+impl WithSimd for Work<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let [_, n, k] = self.size;
+        for first in (0..k).step_by(DEPTH) {
+            let depth = first..(first + DEPTH).min(k);
+            let accumulate = match first {
+                0 => self.accumulate,
+                _ => Accumulate::Add,
+            };
+            for column in (0..n).step_by(WIDTH) {
+                let columns = WIDTH.min(n - column);
+                let part = Part {
+                    depth: depth.clone(),
+                    column,
+                    accumulate,
+                };
+                let panel = match self.in_place(&part, columns) {
+                    Some(panel) => panel,
+                    None => {
+                        pack(self.b, &part, columns, self.panel);
+                        Panel {
+                            slice: self.panel,
+                            pitch: WIDTH,
+                            columns,
+                        }
+                    }
+                };
+                multiply(simd, self.size[0], self.a, panel, &mut self.c, &part);
+            }
+        }
+    }
+}
+
+impl<'a> Work<'a, '_> {
+    /// The columns of b where they stand, if they are a panel already, or too few rows meet them.
+    #[inline(always)]
+    fn in_place(&self, part: &Part, columns: usize) -> Option<Panel<'a>> {
+        let Matrix {
+            slice,
+            pitch,
+            order,
+        } = self.b;
+        let slice = slice.get(part.depth.start * pitch + part.column..)?;
+        let line = columns.next_multiple_of(SIDE);
+        let is_whole = line <= pitch && (part.depth.len() - 1) * pitch + line <= slice.len();
+        let pays = pitch == WIDTH || self.size[0] <= FEW_ROWS;
+        (order == Order::Rows && pays && is_whole).then_some(Panel {
+            slice,
+            pitch,
+            columns,
+        })
+    }
+}
+
+/// Copies columns of b into a panel. What is left of a last vector is arbitrary.
+#[inline(always)]
+fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
+    let first = part.depth.start;
+    let depth = part.depth.len();
+    match b.order {
+        Order::Rows => {
+            let rows = b.slice[first * b.pitch + part.column..].chunks(b.pitch);
+            let lines = panel.chunks_exact_mut(WIDTH).take(depth);
+            for (line, row) in lines.zip(rows) {
+                match row.first_chunk::<WIDTH>() {
+                    Some(row) if columns == WIDTH => line.copy_from_slice(row),
+                    _ => line[..columns].copy_from_slice(&row[..columns]),
+                }
+            }
+        }
+        Order::Columns => {
+            for left in (0..columns).step_by(SIDE) {
+                let count = SIDE.min(columns - left);
+                for top in (0..depth).step_by(SIDE) {
+                    let some = SIDE.min(depth - top);
+                    let mut square = [[0.0; SIDE]; SIDE];
+                    for (j, column) in square.iter_mut().enumerate().take(count) {
+                        let start = (part.column + left + j) * b.pitch + first + top;
+                        read(&b.slice[start..start + some], column);
+                    }
+                    let lines = panel[top * WIDTH..].chunks_exact_mut(WIDTH).take(some);
+                    for (line, row) in lines.zip(&turned(&square)) {
+                        line[left..left + SIDE].copy_from_slice(row);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Computes all rows of the results that a panel is part of.
+#[inline(always)]
+fn multiply<S: Simd>(
+    simd: S,
+    rows: usize,
+    a: Matrix,
+    panel: Panel,
+    c: &mut MatrixMut,
+    part: &Part,
+) {
+    // Half as many columns where there are only 16 registers.
+    let most = if S::REGISTER_COUNT < 32 { 2 } else { 4 };
+    let vectors = panel.columns.div_ceil(S::F32_LANES);
+    for first in (0..vectors).step_by(most) {
+        for row in (0..rows).step_by(ROWS) {
+            let mut block = Block {
+                a,
+                panel,
+                row,
+                vector: first,
+                part,
+                c,
+            };
+            match (most.min(vectors - first), most) {
+                (1, _) => block.some_rows::<S, 1>(simd, rows - row),
+                (2, _) => block.some_rows::<S, 2>(simd, rows - row),
+                (3, 4) => block.some_rows::<S, 3>(simd, rows - row),
+                (_, 4) => block.some_rows::<S, 4>(simd, rows - row),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A block of results: some rows of a by some vectors of a panel.
+struct Block<'a, 'b, 'c> {
+    a: Matrix<'a>,
+    panel: Panel<'a>,
+    row: usize,
+    vector: usize,
+    part: &'a Part,
+    c: &'a mut MatrixMut<'b, 'c>,
+}
+
+impl Block<'_, '_, '_> {
+    #[inline(always)]
+    fn some_rows<S: Simd, const N: usize>(&mut self, simd: S, rows: usize) {
+        match rows {
+            1 => self.compute::<S, 1, N>(simd),
+            2 => self.compute::<S, 2, N>(simd),
+            3 => self.compute::<S, 3, N>(simd),
+            4 => self.compute::<S, 4, N>(simd),
+            5 => self.compute::<S, 5, N>(simd),
+            _ => self.compute::<S, ROWS, N>(simd),
+        }
+    }
+
+    #[inline(always)]
+    fn compute<S: Simd, const M: usize, const N: usize>(&mut self, simd: S) {
+        let Part { depth, .. } = self.part;
+        let lines = self.panel.slice[self.vector * S::F32_LANES..].chunks(self.panel.pitch);
+        let lines = lines.take(depth.len());
+        // Everything is indexed by constants, and not handed on, so that the sums stay in registers.
+        let mut sums = [[simd.splat_f32s(0.0); N]; M];
+        match self.a.order {
+            Order::Rows => {
+                let mut rows: [&[f32]; M] = [&[]; M];
+                for i in 0..M {
+                    let start = (self.row + i) * self.a.pitch + depth.start;
+                    rows[i] = &self.a.slice[start..start + depth.len()];
+                }
+                for (l, line) in lines.enumerate().take(depth.len()) {
+                    let line = &S::as_simd_f32s(line).0[..N];
+                    for i in 0..M {
+                        let x = simd.splat_f32s(rows[i][l]);
+                        for j in 0..N {
+                            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
+                        }
+                    }
+                }
+            }
+            Order::Columns => {
+                let start = depth.start * self.a.pitch + self.row;
+                let columns = self.a.slice[start..].chunks(self.a.pitch);
+                for (column, line) in columns.zip(lines) {
+                    let column = &column[..M];
+                    let line = &S::as_simd_f32s(line).0[..N];
+                    for i in 0..M {
+                        let x = simd.splat_f32s(column[i]);
+                        for j in 0..N {
+                            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
+                        }
+                    }
+                }
+            }
+        }
+        let mut results = [[simd.splat_f32s(0.0); N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                results[i][j] = sums[i][j];
+            }
+        }
+        self.write::<S, N>(simd, &results);
+    }
+
+    /// Writes rows of sums, or adds them to what is there.
+    #[inline(always)]
+    fn write<S: Simd, const N: usize>(&mut self, simd: S, sums: &[[S::f32s; N]]) {
+        let first = self.vector * S::F32_LANES;
+        let count = (self.panel.columns - first).min(N * S::F32_LANES);
+        let start = self.part.column + first;
+        for (i, sums) in sums.iter().enumerate() {
+            let row = self.c.row(self.row + i, start..start + count);
+            let (vectors, rest) = S::as_mut_simd_f32s(row);
+            let last: &[f32] = bytemuck::cast_slice(&sums[vectors.len()..]);
+            let (pairs, rest) = (vectors.iter_mut().zip(sums), rest.iter_mut().zip(last));
+            match self.part.accumulate {
+                Accumulate::Overwrite => {
+                    pairs.for_each(|(to, sum)| *to = *sum);
+                    rest.for_each(|(to, sum)| *to = *sum);
+                }
+                Accumulate::Add => {
+                    pairs.for_each(|(to, sum)| *to = simd.add_f32s(*to, *sum));
+                    rest.for_each(|(to, sum)| *to += *sum);
+                }
+            }
+        }
+    }
+}
