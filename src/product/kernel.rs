@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 /// The columns of a panel: with as many rows as [`ROWS`] their sums fill most registers of the widest machines.
-pub(super) const WIDTH: usize = 64;
+pub(crate) const WIDTH: usize = 64;
 /// The terms that are summed up in registers. A panel of them fits into the second-level cache.
 pub(super) const DEPTH: usize = 512;
 /// The rows of a block.
@@ -90,7 +90,7 @@ impl<'a> Work<'a, '_> {
         let slice = slice.get(part.depth.start * pitch + part.column..)?;
         let line = columns.next_multiple_of(SIDE);
         let is_whole = line <= pitch && (part.depth.len() - 1) * pitch + line <= slice.len();
-        let pays = pitch == WIDTH || self.size[0] <= FEW_ROWS;
+        let pays = pitch <= WIDTH || self.size[0] <= FEW_ROWS;
         (order == Order::Rows && pays && is_whole).then_some(Panel {
             slice,
             pitch,
@@ -231,6 +231,9 @@ impl Block<'_, '_, '_> {
                 }
             }
         }
+        if self.write_whole(simd, &sums) {
+            return;
+        }
         let mut results = [[simd.splat_f32s(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
@@ -238,6 +241,40 @@ impl Block<'_, '_, '_> {
             }
         }
         self.write::<S, N>(simd, &results);
+    }
+
+    #[inline(always)]
+    fn write_whole<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        sums: &[[S::f32s; N]; M],
+    ) -> bool {
+        let first = self.vector * S::F32_LANES;
+        let start = self.part.column + first;
+        let MatrixMut::Whole { slice, pitch } = &mut self.c else {
+            return false;
+        };
+        if self.panel.columns - first < N * S::F32_LANES {
+            return false;
+        }
+        let pitch = *pitch;
+        let slice = &mut slice[self.row * pitch + start..][..(M - 1) * pitch + N * S::F32_LANES];
+        if self.part.accumulate == Accumulate::Overwrite {
+            for i in 0..M {
+                let to = S::as_mut_simd_f32s(&mut slice[i * pitch..][..N * S::F32_LANES]).0;
+                for j in 0..N {
+                    to[j] = sums[i][j];
+                }
+            }
+        } else {
+            for i in 0..M {
+                let to = S::as_mut_simd_f32s(&mut slice[i * pitch..][..N * S::F32_LANES]).0;
+                for j in 0..N {
+                    to[j] = simd.add_f32s(to[j], sums[i][j]);
+                }
+            }
+        }
+        true
     }
 
     /// Writes rows of sums, or adds them to what is there.

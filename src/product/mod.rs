@@ -14,7 +14,9 @@ mod kernel;
 pub(crate) mod square;
 
 use crate::workers::simd;
-use kernel::{DEPTH, WIDTH, Work};
+use kernel::{DEPTH, Work};
+
+pub(crate) use kernel::WIDTH;
 use std::cell::RefCell;
 use std::ops::Range;
 

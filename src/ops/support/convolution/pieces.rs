@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The pieces of work that a tensor is cut into at least, if it is large enough.
 const PIECES: usize = 8;
-/// The planes below which a block is not cut further.
+/// A block is not cut below so many planes, nor inside of so many.
 const MANY_PLANES: usize = 64;
 
 /// How the host cuts an image tensor `[N, planes, H, W]` that it computes into pieces of work: tiles of rows, counted
@@ -51,8 +51,7 @@ impl Cut {
         } else {
             planes
                 .div_ceil(PIECES.div_ceil(tiles))
-                .next_multiple_of(8)
-                .max(MANY_PLANES)
+                .next_multiple_of(MANY_PLANES)
                 .min(planes)
         };
         Self {

@@ -8,8 +8,8 @@
 //! the products of matrix elements (each *point*) becomes a product of matrices, tiles × channels by channels × maps. The
 //! gradient of the window is the same equation read the other way: Gᵀ [Σ over tiles (A ∂y Aᵀ) ⊙ (Bᵀ d B)] G.
 //!
-//! The work goes in batches of tiles whose numbers stay in the cache that cores share, each in three stages: patches are
-//! transformed, points are multiplied, sums are transformed back. All transforms run along vectors of channels: rows of
+//! The work is cut into pieces whose numbers stay in the cache of a core, from the transform of their patches through the
+//! products of points until their sums are transformed back. All transforms run along vectors of channels: rows of
 //! planes are turned so that the channels of a pixel are neighbours, and results are turned back.
 //!
 //! **Numerics.** Each result is a sum of the same terms as in the definition and of others that cancel, so its error is
@@ -29,24 +29,24 @@ mod weight_grad;
 use super::Geometry;
 use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
-use crate::product::square::write;
-use crate::product::{Accumulate, Matrix, MatrixMut, product};
-use crate::workers::{Workers, vectorised};
+use crate::product::square::{read, turned};
+use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
+use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
-use lanes::{Half, LANES, around, lanes, padded};
+use lanes::{LANES, Vector, around, padded};
 use lines::{Lines, Rows, turn_back};
+use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The results below which transforming the weights costs more than it saves.
 const FEW_RESULTS: usize = 128;
 /// The planes below which lanes would mostly be empty.
 const FEW_PLANES: usize = 16;
-/// The elements of a batch: of its transformed patches, and of their sums.
-const BATCH: usize = 1 << 20;
-/// The tiles of a batch at least: fewer would not be worth reading the weights.
-const TILES: usize = 256;
-/// The pieces into which a stage of a batch is cut, if there is enough.
-const PIECES: usize = 8;
+/// The elements of a piece's transformed patches and sums: both should fit into the second-level cache.
+const PIECE: usize = 1 << 17;
+/// The tiles of a piece at least: fewer would not be worth reading the weights.
+const TILES: usize = 48;
 /// The channels whose windows are transformed together: neighbours in the weight.
 const BLOCK: usize = 8;
 
@@ -71,6 +71,13 @@ pub(in crate::ops) struct Winograd {
     windows: Windows,
 }
 
+/// The elements from one point of a piece to the next: as far apart that neighbours do not share a place in the first-level
+/// cache.
+fn distance(tiles: usize, planes: usize) -> usize {
+    const WAY: usize = 1024;
+    (tiles * padded(planes)).next_multiple_of(WAY) + 5 * LANES
+}
+
 /// How the window of a channel and a map stands in the weight `[K, C, 3, 3]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Windows {
@@ -78,15 +85,6 @@ enum Windows {
     Upright,
     /// The gradient of the input reads maps K and computes channels C, through the window turned by half a circle.
     Turned,
-}
-
-/// How the work is cut, in rows of tiles, counted across images.
-#[derive(Clone, Copy, Debug)]
-struct Batches {
-    /// Of a piece of the stages that transform.
-    piece: usize,
-    /// Pieces of a batch.
-    pieces: usize,
 }
 
 impl Winograd {
@@ -153,43 +151,38 @@ impl Winograd {
         self.grid.map(|length| length.div_ceil(self.side()))
     }
 
-    /// Where the window of a channel and a map stands in the weight, and which of its taps is which.
+    /// Which window of the weight is that of a channel and a map.
     #[inline(always)]
-    fn window(&self, channel: usize, map: usize) -> (usize, impl Fn(usize) -> usize + use<>) {
-        let windows = self.windows;
-        let start = match windows {
+    fn window(&self, channel: usize, map: usize) -> usize {
+        match self.windows {
             Windows::Upright => map * self.channels + channel,
             Windows::Turned => channel * self.maps + map,
-        };
-        let tap = move |tap| match windows {
-            Windows::Upright => tap,
-            Windows::Turned => 8 - tap,
-        };
-        (start, tap)
+        }
     }
 
-    fn batches(&self) -> Batches {
+    /// Which of a window's nine numbers is a tap.
+    #[inline(always)]
+    fn tap(&self, tap: usize) -> usize {
+        match self.windows {
+            Windows::Upright => tap,
+            Windows::Turned => 8 - tap,
+        }
+    }
+
+    /// How the results are cut into pieces of work, in rows of tiles.
+    fn cut(&self) -> Cut {
         let [high, wide] = self.tiles();
         let all = (self.images * high).max(1);
         let tile = self.points() * (padded(self.channels) + padded(self.maps));
-        let tiles = (BATCH / tile).max(TILES);
-        let batch = all.div_ceil(all.div_ceil((tiles / wide).max(1)));
-        let piece = batch.div_ceil(PIECES);
-        Batches {
-            piece,
-            pieces: batch.div_ceil(piece),
-        }
-    }
-
-    fn cut(&self, batches: &Batches) -> Cut {
-        Cut {
-            images: self.images,
-            planes: self.maps,
-            size: self.grid,
-            unit: [self.side(); 2],
-            tile: batches.piece,
-            block: self.maps,
-        }
+        let tiles = (PIECE / tile).max(TILES);
+        let rows = all.div_ceil(all.div_ceil((tiles / wide).max(1)));
+        Cut::new(
+            self.images,
+            [1, self.maps],
+            self.grid,
+            [self.side(); 2],
+            rows,
+        )
     }
 
     /// The elements of a few lines of pixels.
@@ -197,19 +190,30 @@ impl Winograd {
         lines * (self.side() * self.tiles()[1] + columns) * padded(planes)
     }
 
-    /// The scratch buffers of [`convolve`](Self::convolve): lines for each worker, the transformed weight, the
-    /// transformed patches of a batch, and their sums.
+    /// The scratch buffers of [`convolve`](Self::convolve): for each worker lines, the transformed patches of a piece and
+    /// their sums; the transformed weight.
     pub(in crate::ops) fn scratch(&self, threads: usize) -> Vec<usize> {
-        let (side, batches) = (self.side(), self.batches());
-        let read = self.lines(side + 2, 2, self.channels);
-        let written = self.lines(side, 0, self.maps);
-        let tiles = batches.piece * batches.pieces * self.tiles()[1] * self.points();
+        let cut = self.cut();
+        let panel: usize = self.panel(&cut).iter().sum();
+        let windows = self.points() * self.maps.div_ceil(self.width());
         vec![
-            threads * read.max(written),
-            self.points() * self.channels * self.maps,
-            tiles * padded(self.channels),
-            tiles * padded(self.maps),
+            threads * panel,
+            windows * distance(self.channels, self.width()),
         ]
+    }
+
+    /// The scratch memory of a piece: lines, transformed patches, sums.
+    fn panel(&self, cut: &Cut) -> [usize; 3] {
+        let (side, tiles) = (self.side(), cut.tile * self.tiles()[1]);
+        let read = self.lines(side + 2, 2, self.channels);
+        let written = self.lines(side, 0, cut.block);
+        let points = |planes| self.points() * distance(tiles, planes);
+        [read.max(written), points(self.channels), points(cut.block)]
+    }
+
+    /// The maps whose transformed windows stand together.
+    fn width(&self) -> usize {
+        padded(self.maps).min(WIDTH)
     }
 
     /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`.
@@ -235,134 +239,71 @@ impl Winograd {
         scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        let [lines, windows, patches, sums] = scratch else {
-            unreachable!("four buffers")
+        let [memory, windows] = scratch else {
+            unreachable!("two buffers")
         };
         self.transform_windows::<A, TILE, SIDE>(weight, windows, workers);
-        let (batches, windows) = (self.batches(), &**windows);
-        let mut pieces: Vec<Piece> = self.cut(&batches).pieces(results).collect();
-        let wide = self.tiles()[1];
-        for pieces in pieces.chunks_mut(batches.pieces) {
-            let units = pieces.iter().map(|piece| piece.units.clone());
-            let tiles = units.clone().map(|units| units.len() * wide).sum();
-            let shares = self.shares(
-                patches,
-                tiles * padded(self.channels),
-                units.clone(),
-                self.channels,
-            );
-            workers.each_with_panel(lines, units.zip(shares), |(units, mut points), lines| {
-                vectorised(
-                    #[inline(always)]
-                    || self.transform_patches::<A, TILE, SIDE>(source, units, lines, &mut points),
-                );
+        let (cut, windows) = (self.cut(), &**windows);
+        workers.each_with_panel(memory, cut.pieces(results), |piece, memory| {
+            simd(Convolve::<A, TILE, SIDE> {
+                of: self,
+                algorithm: PhantomData,
+                cut: &cut,
+                source,
+                windows,
+                piece,
+                memory,
             });
-            self.multiply(patches, windows, tiles, sums, workers);
-            let mut first = 0;
-            let pieces = pieces.iter_mut().map(|piece| {
-                let start = first;
-                first += piece.units.len() * wide;
-                (start, piece)
-            });
-            let sums = &**sums;
-            workers.each_with_panel(lines, pieces, |(first, piece), line| {
-                vectorised(
-                    #[inline(always)]
-                    || self.finish::<A, TILE, SIDE>(piece, sums, [first, tiles], line),
-                );
-            });
-        }
+        });
     }
 
-    /// Shares out the transformed patches of a batch, `[points, tiles, planes]`: to each of its pieces its part of every
-    /// point, which has `length` elements.
-    fn shares<'a>(
-        &self,
-        patches: &'a mut [f32],
-        length: usize,
-        pieces: impl Iterator<Item = Range<usize>> + Clone,
-        planes: usize,
-    ) -> Vec<Vec<&'a mut [f32]>> {
-        let mut shares: Vec<Vec<&mut [f32]>> = pieces.clone().map(|_| Vec::new()).collect();
-        let row = self.tiles()[1] * padded(planes);
-        for mut point in patches.chunks_exact_mut(length.max(1)).take(self.points()) {
-            for (share, units) in shares.iter_mut().zip(pieces.clone()) {
-                let (own, rest) = point.split_at_mut(units.len() * row);
-                share.push(own);
-                point = rest;
-            }
-        }
-        shares
-    }
-
-    /// The transformed weight: `[points, channels, maps]`.
+    /// The transformed weight: for each point and each [`width`](Self::width) of maps `[channels, width]`.
     fn transform_windows<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
         weight: &[f32],
         windows: &mut [f32],
         workers: &Workers,
     ) {
-        let (channels, maps) = (self.channels, self.maps);
-        let mut blocks: Vec<Vec<&mut [f32]>> =
-            (0..channels.div_ceil(BLOCK)).map(|_| Vec::new()).collect();
-        for point in windows.chunks_exact_mut(channels * maps) {
-            let own = point.chunks_mut(BLOCK * maps).zip(&mut blocks);
-            own.for_each(|(rows, block)| block.push(rows));
+        let (channels, width) = (self.channels, self.width());
+        let (high, wide) = (channels.div_ceil(BLOCK), self.maps.div_ceil(width));
+        let mut blocks: Vec<Vec<&mut [f32]>> = (0..high * wide).map(|_| Vec::new()).collect();
+        let panels = windows
+            .chunks_exact_mut(distance(channels, width))
+            .enumerate();
+        for (index, panel) in panels.take(self.points() * wide) {
+            let own = &mut blocks[index % wide * high..][..high];
+            let rows = panel[..channels * width].chunks_mut(BLOCK * width);
+            rows.zip(own).for_each(|(rows, block)| block.push(rows));
         }
-        workers.each(blocks.into_iter().enumerate(), |(block, mut points)| {
-            let some = BLOCK * block..(BLOCK * (block + 1)).min(channels);
-            vectorised(
-                #[inline(always)]
-                || self.transform_channels::<A, TILE, SIDE>(weight, some, &mut points),
-            );
+        workers.each(blocks.into_iter().enumerate(), |(block, points)| {
+            let first = block % high * BLOCK;
+            simd(TransformWindows::<A, TILE, SIDE> {
+                of: self,
+                algorithm: PhantomData,
+                weight,
+                channels: first..(first + BLOCK).min(channels),
+                maps: block / high * width..(block / high + 1) * width,
+                points,
+            });
         });
-    }
-
-    /// The transformed windows of some channels: for each point a row of all maps for each channel.
-    #[inline(always)]
-    fn transform_channels<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
-        &self,
-        weight: &[f32],
-        channels: Range<usize>,
-        points: &mut [&mut [f32]],
-    ) {
-        let mut half: Half<3, SIDE> = [[[0.0; LANES]; SIDE]; 3];
-        for map in (0..self.maps).step_by(LANES) {
-            let count = LANES.min(self.maps - map);
-            for (row, channel) in channels.clone().enumerate() {
-                let mut taps = [[0.0; LANES]; 9];
-                for (lane, map) in (map..map + count).enumerate() {
-                    let (start, tap) = self.window(channel, map);
-                    for (i, &w) in weight[9 * start..9 * start + 9].iter().enumerate() {
-                        taps[tap(i)][lane] = w;
-                    }
-                }
-                around(
-                    &mut half,
-                    |i, j| &taps[3 * i + j],
-                    A::of_window,
-                    |point, values| {
-                        let start = row * self.maps + map;
-                        write(values, &mut points[point][start..start + count]);
-                    },
-                );
-            }
-        }
     }
 
     /// The transformed patches of the rows of tiles `units`, counted across images: for each point `[tiles, planes]`.
     #[inline(always)]
-    fn transform_patches<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
+    fn transform_patches<S: Simd, A, const TILE: usize, const SIDE: usize>(
         &self,
+        simd: S,
         source: &[f32],
         units: Range<usize>,
         lines: &mut [f32],
-        points: &mut [&mut [f32]],
-    ) {
+        patches: &mut [f32],
+    ) where
+        A: Algorithm<TILE, SIDE>,
+    {
         let ([high, wide], pitch) = (self.tiles(), padded(self.channels));
+        let distance = distance(units.len() * wide, self.channels);
         let mut lines = Lines::new(lines, SIDE, TILE * wide + 2, pitch);
-        let mut half: Half<SIDE, SIDE> = [[[0.0; LANES]; SIDE]; SIDE];
-        for (row, unit) in units.clone().enumerate() {
+        for (row, unit) in units.enumerate() {
             let (image, top) = (unit / high, TILE * (unit % high));
             // The next row of tiles sees two rows of the last.
             let kept = if row > 0 && top > 0 {
@@ -383,75 +324,76 @@ impl Winograd {
             let lines: [&[f32]; SIDE] = lines.all();
             for tile in 0..wide {
                 let start = (row * wide + tile) * pitch;
-                for lane in (0..pitch).step_by(LANES) {
+                for lane in (0..pitch).step_by(S::F32_LANES) {
                     around(
-                        &mut half,
-                        |i, j| lanes(&lines[i][(TILE * tile + j) * pitch + lane..]),
-                        A::of_patch,
-                        |point, values| {
-                            points[point][start + lane..start + lane + LANES]
-                                .copy_from_slice(values);
-                        },
+                        simd,
+                        |i, j| Vector::read(simd, lines[i], (TILE * tile + j) * pitch + lane),
+                        #[inline(always)]
+                        |x| A::of_patch(x),
+                        |point, values| values.write(patches, point * distance + start + lane),
                     );
                 }
             }
         }
     }
 
-    /// The products, one for each point: `sums [points, tiles, maps] = patches · windows`.
-    fn multiply(
-        &self,
-        patches: &[f32],
-        windows: &[f32],
-        tiles: usize,
-        sums: &mut [f32],
-        workers: &Workers,
-    ) {
-        let (channels, maps) = (padded(self.channels), padded(self.maps));
-        let points = sums.chunks_exact_mut(tiles * maps).take(self.points());
-        workers.each(points.enumerate(), |(point, sums)| {
-            product(
-                [tiles, self.maps, self.channels],
-                Matrix::rows(&patches[point * tiles * channels..], channels),
-                Matrix::rows(&windows[point * self.channels * self.maps..], self.maps),
-                MatrixMut::rows(sums, maps),
-                Accumulate::Overwrite,
-            );
-        });
+    /// The products, one for each point and each width of the piece's maps: `sums [points, tiles, maps] = patches · windows`.
+    fn multiply(&self, patches: &[f32], windows: &[f32], piece: &Piece, sums: &mut [f32]) {
+        let (channels, width) = (padded(self.channels), self.width());
+        let tiles = piece.units.len() * self.tiles()[1];
+        let Range { start, end } = piece.planes;
+        let pitch = padded(end - start);
+        let wide = self.maps.div_ceil(width);
+        for point in 0..self.points() {
+            let patches = &patches[point * distance(tiles, self.channels)..];
+            let sums = &mut sums[point * distance(tiles, end - start)..];
+            for panel in start / width..end.div_ceil(width) {
+                let windows = &windows[(point * wide + panel) * distance(self.channels, width)..];
+                let first = panel * width - start;
+                product(
+                    [tiles, width.min(end - start - first), self.channels],
+                    Matrix::rows(patches, channels),
+                    Matrix::rows(windows, width),
+                    MatrixMut::rows(&mut sums[first..], pitch),
+                    Accumulate::Overwrite,
+                );
+            }
+        }
     }
 
-    /// Transforms the sums of a piece back, and writes them. Its tiles are those from `first` on, of so many of a batch.
+    /// Transforms the sums of a piece back, and writes them.
     #[inline(always)]
-    fn finish<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
+    fn finish<S: Simd, A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
+        simd: S,
         piece: &mut Piece,
         sums: &[f32],
-        [first, tiles]: [usize; 2],
         lines: &mut [f32],
     ) {
         let ([_, wide], width) = (self.tiles(), self.grid[1]);
-        let pitch = padded(self.maps);
+        let (maps, pitch) = (piece.planes.len(), padded(piece.planes.len()));
+        let distance = distance(piece.units.len() * wide, maps);
         let line = TILE * wide * pitch;
-        let mut half: Half<SIDE, TILE> = [[[0.0; LANES]; TILE]; SIDE];
         let mut row = 0;
         // The rows of an image are as many for each plane.
-        for runs in piece.rows.chunks_mut(self.maps) {
+        for runs in piece.rows.chunks_mut(maps) {
             let height = runs[0].len() / width;
             for top in (0..height).step_by(TILE) {
                 for tile in 0..wide {
-                    let start = (first + row * wide + tile) * pitch;
-                    for lane in (0..pitch).step_by(LANES) {
+                    let start = (row * wide + tile) * pitch;
+                    for lane in (0..pitch).step_by(S::F32_LANES) {
                         around(
-                            &mut half,
+                            simd,
                             |i, j| {
-                                let point = (i * SIDE + j) * tiles * pitch;
-                                lanes(&sums[point + start + lane..])
+                                let point = (i * SIDE + j) * distance;
+                                Vector::read(simd, sums, point + start + lane)
                             },
-                            A::to_tile,
+                            #[inline(always)]
+                            |x| A::to_tile(x),
                             |place, values| {
                                 let column = TILE * tile + place % TILE;
                                 let at = place / TILE * line + column * pitch + lane;
-                                lines[at..at + LANES].copy_from_slice(values);
+                                values.write(lines, at);
                             },
                         );
                     }
@@ -462,5 +404,83 @@ impl Winograd {
                 row += 1;
             }
         }
+    }
+}
+
+/// The transform of the windows of some channels and maps: for each point a row of maps for each channel.
+struct TransformWindows<'a, A, const TILE: usize, const SIDE: usize> {
+    of: &'a Winograd,
+    algorithm: PhantomData<A>,
+    weight: &'a [f32],
+    channels: Range<usize>,
+    maps: Range<usize>,
+    points: Vec<&'a mut [f32]>,
+}
+
+impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
+    for TransformWindows<'_, A, TILE, SIDE>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (of, weight, width) = (self.of, self.weight, self.maps.len());
+        for (row, channel) in self.channels.enumerate() {
+            for first in (0..width).step_by(LANES) {
+                let mut windows = [[0.0; LANES]; LANES];
+                let some = self.maps.start + first..of.maps.min(self.maps.start + first + LANES);
+                for (window, map) in windows.iter_mut().zip(some) {
+                    let start = 9 * of.window(channel, map);
+                    // What is read behind the nine is not used.
+                    let end = weight.len().min(start + LANES);
+                    read(&weight[start..end], window);
+                }
+                let taps = turned(&windows);
+                for lane in (0..LANES).step_by(S::F32_LANES) {
+                    let start = row * width + first + lane;
+                    around(
+                        simd,
+                        |i, j| Vector::read(simd, &taps[of.tap(3 * i + j)], lane),
+                        #[inline(always)]
+                        |x| A::of_window(x),
+                        |point, values| values.write(self.points[point], start),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A piece of a convolution.
+struct Convolve<'a, 'b, A, const TILE: usize, const SIDE: usize> {
+    of: &'a Winograd,
+    algorithm: PhantomData<A>,
+    cut: &'a Cut,
+    source: &'a [f32],
+    windows: &'a [f32],
+    piece: Piece<'b>,
+    memory: &'a mut [f32],
+}
+
+impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
+    for Convolve<'_, '_, A, TILE, SIDE>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            of,
+            mut piece,
+            memory,
+            ..
+        } = self;
+        let [lines, patches, _] = of.panel(self.cut);
+        let (lines, memory) = memory.split_at_mut(lines);
+        let (patches, sums) = memory.split_at_mut(patches);
+        let units = piece.units.clone();
+        of.transform_patches::<S, A, TILE, SIDE>(simd, self.source, units, lines, patches);
+        of.multiply(patches, self.windows, &piece, sums);
+        of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
     }
 }

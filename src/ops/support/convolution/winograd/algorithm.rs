@@ -1,5 +1,15 @@
 //! The transforms of the algorithms, along one axis; each is also a matrix, from which the bound of the error follows.
 
+use std::ops::{Add, Mul, Neg, Sub};
+
+/// What is transformed: numbers, or vectors of them.
+pub(super) trait Number:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f32, Output = Self> + Neg<Output = Self>
+{
+}
+
+impl Number for f32 {}
+
 /// F(`TILE` × `TILE`, 3 × 3): tiles of results that see patches of `SIDE` = `TILE` + 2 rows and columns.
 pub(super) trait Algorithm<const TILE: usize, const SIDE: usize> {
     /// Bᵀ.
@@ -12,15 +22,15 @@ pub(super) trait Algorithm<const TILE: usize, const SIDE: usize> {
     const STEPS: usize;
 
     /// Bᵀ d.
-    fn of_patch(d: [f32; SIDE]) -> [f32; SIDE];
+    fn of_patch<T: Number>(d: [T; SIDE]) -> [T; SIDE];
     /// G g.
-    fn of_window(g: [f32; 3]) -> [f32; SIDE];
+    fn of_window<T: Number>(g: [T; 3]) -> [T; SIDE];
     /// A ∂y.
-    fn of_grads(grads: [f32; TILE]) -> [f32; SIDE];
+    fn of_grads<T: Number>(grads: [T; TILE]) -> [T; SIDE];
     /// Aᵀ m.
-    fn to_tile(m: [f32; SIDE]) -> [f32; TILE];
+    fn to_tile<T: Number>(m: [T; SIDE]) -> [T; TILE];
     /// Gᵀ m.
-    fn to_window(m: [f32; SIDE]) -> [f32; 3];
+    fn to_window<T: Number>(m: [T; SIDE]) -> [T; 3];
 }
 
 /// F(2 × 2, 3 × 3), from the points 0, 1, −1 and ∞. A term is rounded at most twice in each of six applications, where an
@@ -44,29 +54,29 @@ impl Algorithm<2, 4> for Two {
     const STEPS: usize = 11;
 
     #[inline(always)]
-    fn of_patch([a, b, c, d]: [f32; 4]) -> [f32; 4] {
+    fn of_patch<T: Number>([a, b, c, d]: [T; 4]) -> [T; 4] {
         [a - c, b + c, c - b, b - d]
     }
 
     #[inline(always)]
-    fn of_window([a, b, c]: [f32; 3]) -> [f32; 4] {
+    fn of_window<T: Number>([a, b, c]: [T; 3]) -> [T; 4] {
         let outer = a + c;
-        [a, 0.5 * (outer + b), 0.5 * (outer - b), c]
+        [a, (outer + b) * 0.5, (outer - b) * 0.5, c]
     }
 
     #[inline(always)]
-    fn of_grads([a, b]: [f32; 2]) -> [f32; 4] {
+    fn of_grads<T: Number>([a, b]: [T; 2]) -> [T; 4] {
         [a, a + b, a - b, -b]
     }
 
     #[inline(always)]
-    fn to_tile([a, b, c, d]: [f32; 4]) -> [f32; 2] {
+    fn to_tile<T: Number>([a, b, c, d]: [T; 4]) -> [T; 2] {
         [a + (b + c), b - c - d]
     }
 
     #[inline(always)]
-    fn to_window([a, b, c, d]: [f32; 4]) -> [f32; 3] {
-        let (sum, difference) = (0.5 * (b + c), 0.5 * (b - c));
+    fn to_window<T: Number>([a, b, c, d]: [T; 4]) -> [T; 3] {
+        let (sum, difference) = ((b + c) * 0.5, (b - c) * 0.5);
         [a + sum, difference, sum + d]
     }
 }
@@ -117,36 +127,36 @@ impl Algorithm<4, 6> for Four {
     const STEPS: usize = 27;
 
     #[inline(always)]
-    fn of_patch([a, b, c, d, e, f]: [f32; 6]) -> [f32; 6] {
+    fn of_patch<T: Number>([a, b, c, d, e, f]: [T; 6]) -> [T; 6] {
         let (even, odd) = (
-            [e - FAR_SQUARE as f32 * c, e - NEAR_SQUARE as f32 * c],
+            [e - c * FAR_SQUARE as f32, e - c * NEAR_SQUARE as f32],
             [
-                NEAR as f32 * (d - FAR_SQUARE as f32 * b),
-                FAR as f32 * (d - NEAR_SQUARE as f32 * b),
+                (d - b * FAR_SQUARE as f32) * NEAR as f32,
+                (d - b * NEAR_SQUARE as f32) * FAR as f32,
             ],
         );
         [
-            (e - SUM as f32 * c) + PRODUCT as f32 * a,
+            (e - c * SUM as f32) + a * PRODUCT as f32,
             even[0] + odd[0],
             even[0] - odd[0],
             even[1] + odd[1],
             even[1] - odd[1],
-            (f - SUM as f32 * d) + PRODUCT as f32 * b,
+            (f - d * SUM as f32) + b * PRODUCT as f32,
         ]
     }
 
     #[inline(always)]
-    fn of_window([a, b, c]: [f32; 3]) -> [f32; 6] {
+    fn of_window<T: Number>([a, b, c]: [T; 3]) -> [T; 6] {
         let near = [
-            OF_NEAR as f32 * a + (NEAR_SQUARE * OF_NEAR) as f32 * c,
-            (NEAR * OF_NEAR) as f32 * b,
+            a * OF_NEAR as f32 + c * (NEAR_SQUARE * OF_NEAR) as f32,
+            b * (NEAR * OF_NEAR) as f32,
         ];
         let far = [
-            OF_FAR as f32 * a + (FAR_SQUARE * OF_FAR) as f32 * c,
-            (FAR * OF_FAR) as f32 * b,
+            a * OF_FAR as f32 + c * (FAR_SQUARE * OF_FAR) as f32,
+            b * (FAR * OF_FAR) as f32,
         ];
         [
-            OF_ZERO as f32 * a,
+            a * OF_ZERO as f32,
             near[0] + near[1],
             near[0] - near[1],
             far[0] + far[1],
@@ -156,14 +166,14 @@ impl Algorithm<4, 6> for Four {
     }
 
     #[inline(always)]
-    fn of_grads([a, b, c, d]: [f32; 4]) -> [f32; 6] {
+    fn of_grads<T: Number>([a, b, c, d]: [T; 4]) -> [T; 6] {
         let near = [
-            a + NEAR_SQUARE as f32 * c,
-            NEAR as f32 * (b + NEAR_SQUARE as f32 * d),
+            a + c * NEAR_SQUARE as f32,
+            (b + d * NEAR_SQUARE as f32) * NEAR as f32,
         ];
         let far = [
-            a + FAR_SQUARE as f32 * c,
-            FAR as f32 * (b + FAR_SQUARE as f32 * d),
+            a + c * FAR_SQUARE as f32,
+            (b + d * FAR_SQUARE as f32) * FAR as f32,
         ];
         [
             a,
@@ -176,23 +186,23 @@ impl Algorithm<4, 6> for Four {
     }
 
     #[inline(always)]
-    fn to_tile([a, b, c, d, e, f]: [f32; 6]) -> [f32; 4] {
+    fn to_tile<T: Number>([a, b, c, d, e, f]: [T; 6]) -> [T; 4] {
         let (near, far) = ([b + c, b - c], [d + e, d - e]);
         [
             a + (near[0] + far[0]),
-            NEAR as f32 * near[1] + FAR as f32 * far[1],
-            NEAR_SQUARE as f32 * near[0] + FAR_SQUARE as f32 * far[0],
-            (NEAR_CUBE as f32 * near[1] + FAR_CUBE as f32 * far[1]) + f,
+            near[1] * NEAR as f32 + far[1] * FAR as f32,
+            near[0] * NEAR_SQUARE as f32 + far[0] * FAR_SQUARE as f32,
+            (near[1] * NEAR_CUBE as f32 + far[1] * FAR_CUBE as f32) + f,
         ]
     }
 
     #[inline(always)]
-    fn to_window([a, b, c, d, e, f]: [f32; 6]) -> [f32; 3] {
+    fn to_window<T: Number>([a, b, c, d, e, f]: [T; 6]) -> [T; 3] {
         let (near, far) = ([b + c, b - c], [d + e, d - e]);
         [
-            OF_ZERO as f32 * a + (OF_NEAR as f32 * near[0] + OF_FAR as f32 * far[0]),
-            (NEAR * OF_NEAR) as f32 * near[1] + (FAR * OF_FAR) as f32 * far[1],
-            ((NEAR_SQUARE * OF_NEAR) as f32 * near[0] + (FAR_SQUARE * OF_FAR) as f32 * far[0]) + f,
+            a * OF_ZERO as f32 + (near[0] * OF_NEAR as f32 + far[0] * OF_FAR as f32),
+            near[1] * (NEAR * OF_NEAR) as f32 + far[1] * (FAR * OF_FAR) as f32,
+            (near[0] * (NEAR_SQUARE * OF_NEAR) as f32 + far[0] * (FAR_SQUARE * OF_FAR) as f32) + f,
         ]
     }
 }

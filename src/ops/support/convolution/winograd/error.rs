@@ -20,8 +20,8 @@ impl Winograd {
     ) -> f64 {
         let mut magnitude = 0.0;
         for channel in 0..self.channels {
-            let (start, tap) = self.window(channel, map);
-            let window = square(|r, s| weight[9 * start + tap(3 * r + s)].value().abs());
+            let start = 9 * self.window(channel, map);
+            let window = square(|r, s| weight[start + self.tap(3 * r + s)].value().abs());
             let plane = image * self.channels + channel;
             let patch = self.patch::<SIDE>(source, plane, [i / TILE, j / TILE]);
             let (window, patch) = (around(&A::WINDOW, window), around(&A::PATCH, patch));

@@ -1,6 +1,6 @@
 //! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
 
-use super::lanes::{LANES, lanes};
+use super::lanes::LANES;
 use crate::product::square::{read, turned, write};
 use std::ops::Range;
 
@@ -97,18 +97,21 @@ impl<'a> Rows<'a> {
                 let mut block = [[0.0; LANES]; LANES];
                 for (lane, row) in block.iter_mut().enumerate().take(count) {
                     let at = (first + lane) * area + start + left;
-                    read(&self.elements[at..at + columns], row);
+                    // What stands behind the columns is not used.
+                    let end = self.elements.len().min(at + LANES);
+                    read(&self.elements[at..end], row);
                 }
                 let pixels = line[left * pitch..].chunks_exact_mut(pitch).take(columns);
                 for (pixel, own) in pixels.zip(&turned(&block)) {
-                    pixel[offset..offset + LANES].copy_from_slice(own);
+                    write(own, &mut pixel[offset..]);
                 }
             }
         }
     }
 }
 
-/// Turns a line of pixels back: the channels go to the elements `at` of the planes.
+/// Turns a line of pixels back: the channels go to the elements `at` of the planes, and arbitrary numbers to some elements
+/// behind them. Lines come in order: what belongs there is written later.
 #[inline(always)]
 pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], at: Range<usize>) {
     for (block, planes) in planes.chunks_mut(LANES).enumerate() {
@@ -117,11 +120,11 @@ pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], a
             let mut square = [[0.0; LANES]; LANES];
             let pixels = line[left * pitch..].chunks_exact(pitch);
             for (row, pixel) in square.iter_mut().zip(pixels).take(columns) {
-                *row = *lanes(&pixel[block * LANES..]);
+                read(&pixel[block * LANES..], row);
             }
             let start = at.start + left;
             for (plane, row) in planes.iter_mut().zip(&turned(&square)) {
-                write(row, &mut plane[start..start + columns]);
+                write(row, &mut plane[start..]);
             }
         }
     }
