@@ -31,7 +31,7 @@ use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Graph, Halves, Launch, Limits, Op, Shader, Target,
     Tensor, View, ViewMut, expect_reals, library,
 };
-use crate::product::Matrix;
+use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
 use crate::workers::Workers;
 use std::ops::Range;
@@ -181,7 +181,7 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
         tile,
     );
     let sums = cut.block * tile * geometry.output[1];
-    (cut, [unfold.panel(geometry.channels), sums])
+    (cut, [unfold.panels(geometry.channels), sums])
 }
 
 impl Op for Conv2d {
@@ -305,27 +305,40 @@ impl Op for Conv2d {
         let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
         let (x, weight) = (inputs[0].real(), inputs[1].real());
         let pieces = cut.pieces(outputs[0].real());
-        workers.each_with_panel(scratch[0], pieces, |mut piece, memory| {
-            let (panel, sums) = memory.split_at_mut(panel);
-            let width = piece.units.len() * geometry.output[1];
-            let mut done = piece.planes.start;
-            // A block lies within one group, or takes whole groups.
-            while done < piece.planes.end {
-                let group = done / maps;
-                let next = ((group + 1) * maps).min(piece.planes.end);
-                let planes = Planes {
-                    elements: x,
-                    all: groups * channels,
-                    first: group * channels,
-                    count: channels,
-                };
-                let weights = (next - done, Matrix::rows(&weight[done * depth..], depth));
-                let sums = &mut sums[(done - piece.planes.start) * width..];
-                unfold.multiply(weights, planes, piece.units.clone(), panel, sums);
-                done = next;
-            }
-            piece.write(&cut, [0, 0], sums);
-        });
+        workers.each_with_panel(
+            scratch[0],
+            pieces,
+            #[inline(always)]
+            |mut piece, memory| {
+                let (panel, sums) = memory.split_at_mut(panel);
+                let width = piece.units.len() * geometry.output[1];
+                let mut done = piece.planes.start;
+                // A block lies within one group, or takes whole groups.
+                while done < piece.planes.end {
+                    let group = done / maps;
+                    let next = ((group + 1) * maps).min(piece.planes.end);
+                    let planes = Planes {
+                        elements: x,
+                        all: groups * channels,
+                        first: group * channels,
+                        count: channels,
+                    };
+                    let weights = (next - done, Matrix::rows(&weight[done * depth..], depth));
+                    let units = piece.units.clone();
+                    let first = done - piece.planes.start;
+                    // The rows of one image stand side by side in each of its planes.
+                    let mut to = match piece.rows.len() == piece.planes.len() {
+                        true => MatrixMut::Rows(&mut piece.rows[first..]),
+                        false => MatrixMut::rows(&mut sums[first * width..], width),
+                    };
+                    unfold.multiply(weights, planes, units, panel, &mut to);
+                    done = next;
+                }
+                if piece.rows.len() > piece.planes.len() {
+                    piece.write(&cut, [0, 0], sums);
+                }
+            },
+        );
     }
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {

@@ -33,7 +33,7 @@ use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
     View, ViewMut, expect_reals, library,
 };
-use crate::product::Matrix;
+use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
 use crate::shape::Shape;
 use crate::workers::Workers;
@@ -178,7 +178,7 @@ fn cut(geometry: &Geometry, parts: &[Part]) -> (Cut, [usize; 2]) {
     );
     let panel = parts
         .iter()
-        .map(|part| part.unfold.panel(geometry.maps))
+        .map(|part| part.unfold.panels(geometry.maps))
         .max();
     (cut, [panel.unwrap_or(0), cut.block * tile * columns])
 }
@@ -352,6 +352,7 @@ impl Op for Conv2dInputGrad {
         workers.each_with_panel(
             memory,
             cut.pieces(outputs[0].real()),
+            #[inline(always)]
             |mut piece, memory| {
                 let (panel, sums) = memory.split_at_mut(panel);
                 for part in &parts {
@@ -374,8 +375,14 @@ impl Op for Conv2dInputGrad {
                             Matrix::rows(&weights[part.weights + done * depth..], depth),
                         );
                         let sums = &mut sums[(done - piece.planes.start) * width..];
-                        part.unfold
-                            .multiply(weights, planes, piece.units.clone(), panel, sums);
+                        let mut sums = MatrixMut::rows(sums, width);
+                        part.unfold.multiply(
+                            weights,
+                            planes,
+                            piece.units.clone(),
+                            panel,
+                            &mut sums,
+                        );
                         done = next;
                     }
                     piece.write(&cut, part.remainders, sums);

@@ -255,26 +255,32 @@ impl Op for Conv2dWeightGrad {
         workers.each_with_panel(
             memory,
             partial.chunks_exact_mut(cut.piece).enumerate(),
+            #[inline(always)]
             |(index, sums), memory| {
                 cut.compute(&geometry, operands, index, sums, memory);
             },
         );
         let partial = &**partial;
         let row = channels * geometry.taps();
-        workers.each_chunk(weight_grad, row, |k, row| {
-            for (block, to) in row.chunks_mut(cut.block * geometry.taps()).enumerate() {
-                for part in 0..cut.parts {
-                    let piece = (part * groups + k / maps) * cut.blocks + block;
-                    let start = piece * cut.piece + k % maps * to.len();
-                    let from = &partial[start..start + to.len()];
-                    if part == 0 {
-                        to.copy_from_slice(from);
-                    } else {
-                        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        workers.each_chunk(
+            weight_grad,
+            row,
+            #[inline(always)]
+            |k, row| {
+                for (block, to) in row.chunks_mut(cut.block * geometry.taps()).enumerate() {
+                    for part in 0..cut.parts {
+                        let piece = (part * groups + k / maps) * cut.blocks + block;
+                        let start = piece * cut.piece + k % maps * to.len();
+                        let from = &partial[start..start + to.len()];
+                        if part == 0 {
+                            to.copy_from_slice(from);
+                        } else {
+                            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {

@@ -12,14 +12,12 @@
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
-//! **Cost.** 2·M·N·K operations for each matrix of the batch. The host cuts it by rows, or where there are few by
-//! columns, into products of packed and vectorised blocks; a device computes tiles
-//! of 64 × 64 to 128 × 128.
+//! **Cost.** 2·M·N·K operations for each matrix of the batch. The host computes pieces of 128 columns
+//! and up to 512 rows; a device computes tiles of 64 × 64 to 128 × 128.
 //!
 //! **Reference.** `torch.matmul`.
 
 use super::support::{normal, scaled, scales_scratch, unbroadcast};
-use super::transpose::{TILE, transpose_rows};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -43,10 +41,12 @@ static SHADER: Shader = Shader {
     ],
 };
 
-/// From so many rows on the host cuts a product by rows, else by columns.
-const MANY_ROWS: usize = 64;
-/// The columns of a piece of work on the host where it cuts by columns.
-const COLUMNS: usize = 256;
+/// The columns of a piece of work on the host: two panels.
+const COLUMNS: usize = 128;
+/// The rows of a piece of work on the host at most, and at least: each piece packs its columns of b.
+const ROWS: [usize; 2] = [512, 64];
+/// The pieces that the host makes at least, if there are rows enough.
+const PIECES: usize = 16;
 
 /// Whether the last two axes of an operand are swapped before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,17 +159,6 @@ impl Matmul {
         whole
     }
 
-    /// The elements of b, if the host turns it before it multiplies: every piece of rows packs all of b, which takes far
-    /// longer where its columns lie far apart.
-    fn turned(&self, extents: &Extents) -> usize {
-        let Extents { m, n, k, .. } = *extents;
-        let has_pieces = m >= 2 * MANY_ROWS && extents.b_step == 0;
-        match self.transpose_b {
-            Transpose::Yes if has_pieces => n * k,
-            Transpose::Yes | Transpose::No => 0,
-        }
-    }
-
     /// The operands of the product number `index` of the batch, from row `row` of a and column `column` of b on.
     fn operands<'a>(
         &self,
@@ -178,8 +167,12 @@ impl Matmul {
         [index, row, column]: [usize; 3],
     ) -> [Matrix<'a>; 2] {
         let Extents { m, n, k, .. } = *extents;
-        let a = self.transpose_a.matrix(&a[index * extents.a_step..], [m, k]);
-        let b = self.transpose_b.matrix(&b[index * extents.b_step..], [k, n]);
+        let a = self
+            .transpose_a
+            .matrix(&a[index * extents.a_step..], [m, k]);
+        let b = self
+            .transpose_b
+            .matrix(&b[index * extents.b_step..], [k, n]);
         [a.from(row, 0), b.from(0, column)]
     }
 }
@@ -297,71 +290,36 @@ impl Op for Matmul {
         &self,
         inputs: &[View<f32>],
         outputs: &mut [ViewMut<f32>],
-        scratch: &mut [&mut [f32]],
+        _scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
         let operands = [inputs[0].real(), inputs[1].real()];
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
-        let Extents { m, n, k, .. } = extents;
+        let Extents { batch, m, n, k, .. } = extents;
         let y = outputs[0].real();
         if y.is_empty() {
             return;
         }
-        if m >= MANY_ROWS || n <= COLUMNS {
-            let rows = rows_per_piece(m);
-            let turned = Self {
-                transpose_b: Transpose::No,
-                ..self.clone()
-            };
-            let (used, operands) = match self.turned(&extents) {
-                0 => (self, operands),
-                all => {
-                    let b = &mut scratch[0][..all];
-                    workers.each_chunk(b, TILE * n, |tile, b| {
-                        transpose_rows(&operands[1][tile * TILE..], k, b, n, n);
-                    });
-                    (&turned, [operands[0], &*b])
-                }
-            };
-            let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
-                let blocks = y.chunks_mut(rows * n).enumerate();
-                blocks.map(move |(block, y)| (index, block * rows, y))
-            });
-            workers.each(pieces, |(index, row, y)| {
-                let [a, b] = used.operands(&extents, operands, [index, row, 0]);
-                let size = [y.len() / n, n, k];
-                product(size, a, b, MatrixMut::rows(y, n), Accumulate::Overwrite);
-            });
-            return;
+        let (rows, wide) = (rows_per_piece(batch, m, n), n.div_ceil(COLUMNS));
+        let mut pieces: Vec<Vec<&mut [f32]>> = (0..batch * m.div_ceil(rows) * wide)
+            .map(|_| Vec::new())
+            .collect();
+        for (row, y) in y.chunks_exact_mut(n).enumerate() {
+            let high = row / m * m.div_ceil(rows) + row % m / rows;
+            let runs = y.chunks_mut(COLUMNS).zip(&mut pieces[high * wide..]);
+            runs.for_each(|(run, piece)| piece.push(run));
         }
-        let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
-            let mut blocks: Vec<Vec<&mut [f32]>> =
-                (0..n.div_ceil(COLUMNS)).map(|_| Vec::new()).collect();
-            for row in y.chunks_mut(n) {
-                let runs = row.chunks_mut(COLUMNS).zip(&mut blocks);
-                runs.for_each(|(run, block)| block.push(run));
-            }
-            let blocks = blocks.into_iter().enumerate();
-            blocks.map(move |(block, rows)| (index, block * COLUMNS, rows))
-        });
-        workers.each_with_panel(scratch[0], pieces, |(index, column, rows), panel| {
-            let [a, b] = self.operands(&extents, operands, [index, 0, column]);
-            let width = rows[0].len();
-            let into = MatrixMut::rows(panel, width);
-            product([m, width, k], a, b, into, Accumulate::Overwrite);
-            let computed = panel.chunks_exact(width);
-            rows.into_iter()
-                .zip(computed)
-                .for_each(|(row, computed)| row.copy_from_slice(computed));
+        workers.each(pieces.into_iter().enumerate(), |(piece, mut y)| {
+            let (high, column) = (piece / wide, piece % wide * COLUMNS);
+            let (index, row) = (high / m.div_ceil(rows), high % m.div_ceil(rows) * rows);
+            let [a, b] = self.operands(&extents, operands, [index, row, column]);
+            let size = [y.len(), y[0].len(), k];
+            product(size, a, b, MatrixMut::Rows(&mut y), Accumulate::Overwrite);
         });
     }
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
-        let extents = self.extents(inputs[0].shape, inputs[1].shape);
-        let Extents { m, n, .. } = extents;
         match target {
-            Target::Cpu { threads } if m < MANY_ROWS && n > COLUMNS => vec![threads * m * COLUMNS],
-            Target::Cpu { .. } if self.turned(&extents) > 0 => vec![self.turned(&extents)],
             Target::Gpu(limits) => {
                 let launches = self.launches(inputs, limits).unwrap_or_default();
                 scales_scratch(&launches).into_iter().collect()
@@ -501,9 +459,12 @@ impl Op for Matmul {
     }
 }
 
-/// The rows of a piece of work on the host: some sixteen pieces, none too low to be worth packing b for.
-fn rows_per_piece(m: usize) -> usize {
-    m.div_ceil(16).next_multiple_of(16).clamp(MANY_ROWS, 256)
+/// The rows of a piece of work on the host: equal parts of all.
+fn rows_per_piece(batch: usize, m: usize, n: usize) -> usize {
+    let [most, least] = ROWS;
+    let wanted = PIECES.div_ceil(batch * n.div_ceil(COLUMNS));
+    let parts = wanted.min(m.div_ceil(least)).max(m.div_ceil(most));
+    m.div_ceil(parts)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 //!
 //! **Reference.** `torch.permute`.
 
-use crate::product::square::{SIDE, read, turned, write};
 use super::support::{WORKGROUP, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -20,6 +19,7 @@ use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
     ViewMut, eval_in_parallel, expect_reals, library,
 };
+use crate::product::square::{SIDE, read, turned, write};
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
 use crate::workers::{Workers, vectorised};
@@ -220,7 +220,7 @@ impl Op for Transposition {
 }
 
 /// The side of the square tiles that are turned at once.
-pub(super) const TILE: usize = SIDE;
+const TILE: usize = SIDE;
 
 /// Some of a shape's numbers, as a shape.
 fn part(of: Shape, axes: Range<usize>) -> Shape {
@@ -229,7 +229,7 @@ fn part(of: Shape, axes: Range<usize>) -> Shape {
 }
 
 /// y[r · row + k] = x[r + k · stride] for k in 0..width and up to [`TILE`] rows r, as many as begin in y.
-pub(super) fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: usize) {
+fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: usize) {
     vectorised(
         #[inline(always)]
         || {

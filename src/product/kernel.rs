@@ -87,11 +87,21 @@ impl<'a> Work<'a, '_> {
             pitch,
             order,
         } = self.b;
-        let slice = slice.get(part.depth.start * pitch + part.column..)?;
+        let (start, pitch, pays) = match order {
+            Order::Rows => {
+                let pays = pitch <= WIDTH || self.size[0] <= FEW_ROWS;
+                (part.depth.start * pitch + part.column, pitch, pays)
+            }
+            Order::Panels => {
+                let first = part.column / WIDTH * pitch + part.depth.start;
+                (first * WIDTH, WIDTH, true)
+            }
+            Order::Columns => return None,
+        };
+        let slice = slice.get(start..)?;
         let line = columns.next_multiple_of(SIDE);
         let is_whole = line <= pitch && (part.depth.len() - 1) * pitch + line <= slice.len();
-        let pays = pitch <= WIDTH || self.size[0] <= FEW_ROWS;
-        (order == Order::Rows && pays && is_whole).then_some(Panel {
+        (pays && is_whole).then_some(Panel {
             slice,
             pitch,
             columns,
@@ -115,6 +125,7 @@ fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
                 }
             }
         }
+        Order::Panels => unreachable!("they are whole"),
         Order::Columns => {
             for left in (0..columns).step_by(SIDE) {
                 let count = SIDE.min(columns - left);
@@ -216,6 +227,7 @@ impl Block<'_, '_, '_> {
                     }
                 }
             }
+            Order::Panels => unreachable!("a is checked"),
             Order::Columns => {
                 let start = depth.start * self.a.pitch + self.row;
                 let columns = self.a.slice[start..].chunks(self.a.pitch);
@@ -231,72 +243,55 @@ impl Block<'_, '_, '_> {
                 }
             }
         }
-        if self.write_whole(simd, &sums) {
-            return;
+        let first = self.part.column + self.vector * S::F32_LANES;
+        let end = self.part.column + self.panel.columns;
+        if first + N * S::F32_LANES <= end {
+            return self.write::<S, M, N>(simd, &sums, first);
         }
-        let mut results = [[simd.splat_f32s(0.0); N]; M];
+        let mut rest = [[simd.splat_f32s(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
-                results[i][j] = sums[i][j];
+                rest[i][j] = sums[i][j];
             }
         }
-        self.write::<S, N>(simd, &results);
+        self.write_some::<S, N>(&rest, first..end);
     }
 
+    /// Writes the sums, or adds them to what is there.
     #[inline(always)]
-    fn write_whole<S: Simd, const M: usize, const N: usize>(
+    fn write<S: Simd, const M: usize, const N: usize>(
         &mut self,
         simd: S,
         sums: &[[S::f32s; N]; M],
-    ) -> bool {
-        let first = self.vector * S::F32_LANES;
-        let start = self.part.column + first;
-        let MatrixMut::Whole { slice, pitch } = &mut self.c else {
-            return false;
-        };
-        if self.panel.columns - first < N * S::F32_LANES {
-            return false;
-        }
-        let pitch = *pitch;
-        let slice = &mut slice[self.row * pitch + start..][..(M - 1) * pitch + N * S::F32_LANES];
-        if self.part.accumulate == Accumulate::Overwrite {
-            for i in 0..M {
-                let to = S::as_mut_simd_f32s(&mut slice[i * pitch..][..N * S::F32_LANES]).0;
-                for j in 0..N {
-                    to[j] = sums[i][j];
-                }
-            }
-        } else {
-            for i in 0..M {
-                let to = S::as_mut_simd_f32s(&mut slice[i * pitch..][..N * S::F32_LANES]).0;
-                for j in 0..N {
-                    to[j] = simd.add_f32s(to[j], sums[i][j]);
-                }
+        first: usize,
+    ) {
+        let columns = first..first + N * S::F32_LANES;
+        for i in 0..M {
+            let row = self.c.row(self.row + i, columns.clone());
+            let row = S::as_mut_simd_f32s(row).0;
+            for j in 0..N {
+                row[j] = match self.part.accumulate {
+                    Accumulate::Overwrite => sums[i][j],
+                    Accumulate::Add => simd.add_f32s(row[j], sums[i][j]),
+                };
             }
         }
-        true
     }
 
-    /// Writes rows of sums, or adds them to what is there.
+    /// The same where the last vectors are not whole.
     #[inline(always)]
-    fn write<S: Simd, const N: usize>(&mut self, simd: S, sums: &[[S::f32s; N]]) {
-        let first = self.vector * S::F32_LANES;
-        let count = (self.panel.columns - first).min(N * S::F32_LANES);
-        let start = self.part.column + first;
+    fn write_some<S: Simd, const N: usize>(
+        &mut self,
+        sums: &[[S::f32s; N]],
+        columns: Range<usize>,
+    ) {
         for (i, sums) in sums.iter().enumerate() {
-            let row = self.c.row(self.row + i, start..start + count);
-            let (vectors, rest) = S::as_mut_simd_f32s(row);
-            let last: &[f32] = bytemuck::cast_slice(&sums[vectors.len()..]);
-            let (pairs, rest) = (vectors.iter_mut().zip(sums), rest.iter_mut().zip(last));
-            match self.part.accumulate {
-                Accumulate::Overwrite => {
-                    pairs.for_each(|(to, sum)| *to = *sum);
-                    rest.for_each(|(to, sum)| *to = *sum);
-                }
-                Accumulate::Add => {
-                    pairs.for_each(|(to, sum)| *to = simd.add_f32s(*to, *sum));
-                    rest.for_each(|(to, sum)| *to += *sum);
-                }
+            let row = self.c.row(self.row + i, columns.clone());
+            for (to, sum) in row.iter_mut().zip(bytemuck::cast_slice(sums)) {
+                *to = match self.part.accumulate {
+                    Accumulate::Overwrite => *sum,
+                    Accumulate::Add => *to + sum,
+                };
             }
         }
     }

@@ -41,6 +41,9 @@ pub enum Order {
     Rows,
     /// Those of a column.
     Columns,
+    /// Those of a row within a panel of [`WIDTH`] columns. Whole panels stand one after another: what they hold behind the
+    /// last column is not used. Only for the right operand.
+    Panels,
 }
 
 /// An operand in memory.
@@ -52,7 +55,8 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The matrix whose element (0, 0) stands first, its rows (or columns) contiguous and `pitch` apart.
+    /// The matrix whose element (0, 0) stands first, its rows (or columns) contiguous and `pitch` apart, or each of its panels
+    /// of `pitch` rows.
     pub fn new(order: Order, slice: &'a [f32], pitch: usize) -> Self {
         Self {
             slice,
@@ -71,11 +75,18 @@ impl<'a> Matrix<'a> {
         Self::new(Order::Columns, slice, pitch)
     }
 
-    /// This matrix without its first rows and columns; nothing is left of one that does not have as many.
+    /// Panels of so many rows.
+    pub fn panels(slice: &'a [f32], rows: usize) -> Self {
+        Self::new(Order::Panels, slice, rows)
+    }
+
+    /// This matrix without its first rows and columns, of panels whole panels; nothing is left of one that does not have as
+    /// many.
     pub fn from(self, row: usize, column: usize) -> Self {
         let start = match self.order {
             Order::Rows => row * self.pitch + column,
             Order::Columns => column * self.pitch + row,
+            Order::Panels => (column / WIDTH * self.pitch + row) * WIDTH,
         };
         Self {
             slice: self.slice.get(start..).unwrap_or_default(),
@@ -98,10 +109,18 @@ pub enum MatrixMut<'a, 'b> {
     Rows(&'a mut [&'b mut [f32]]),
 }
 
-impl<'a> MatrixMut<'a, '_> {
+impl<'a, 'b> MatrixMut<'a, 'b> {
     /// Rows of contiguous elements, `pitch` apart.
     pub fn rows(slice: &'a mut [f32], pitch: usize) -> Self {
         Self::Whole { slice, pitch }
+    }
+
+    /// The same memory, lent once more.
+    pub fn again(&mut self) -> MatrixMut<'_, 'b> {
+        match self {
+            Self::Whole { slice, pitch } => MatrixMut::rows(slice, *pitch),
+            Self::Rows(rows) => MatrixMut::Rows(rows),
+        }
     }
 
     /// Some columns of a row.
@@ -133,6 +152,7 @@ pub fn product(
     if [m, n, k].contains(&0) {
         return;
     }
+    assert!(a.order != Order::Panels, "product: a is in panels");
     check("a", a, [m, k]);
     check("b", b, [k, n]);
     PANEL.with_borrow_mut(|panel| {
@@ -149,12 +169,13 @@ pub fn product(
 
 /// Makes certain that a matrix which is not empty lies within its memory.
 fn check(name: &str, matrix: Matrix, [rows, columns]: [usize; 2]) {
-    let [count, length] = match matrix.order {
-        Order::Rows => [rows, columns],
-        Order::Columns => [columns, rows],
+    let [count, length, unit] = match matrix.order {
+        Order::Rows => [rows, columns, 1],
+        Order::Columns => [columns, rows, 1],
+        Order::Panels => [columns.div_ceil(WIDTH), rows, WIDTH],
     };
     let end = (count - 1).checked_mul(matrix.pitch);
-    let end = end.and_then(|start| start.checked_add(length));
+    let end = end.and_then(|start| start.checked_add(length)?.checked_mul(unit));
     assert!(
         matrix.pitch >= length && end.is_some_and(|end| end <= matrix.slice.len()),
         "product: {name} of [{rows}, {columns}] with a pitch of {} does not fit in {} elements",
@@ -173,15 +194,20 @@ mod tests {
         (0..n).map(|_| stream.normal() as f32).collect()
     }
 
-    /// Both orders, with a pitch that leaves gaps of two elements.
-    fn layouts(rows: usize, columns: usize) -> [(Order, usize); 2] {
-        [(Order::Rows, columns + 2), (Order::Columns, rows + 2)]
+    /// All orders, with a pitch that leaves gaps of two elements or rows.
+    fn layouts(rows: usize, columns: usize) -> [(Order, usize); 3] {
+        [
+            (Order::Rows, columns + 2),
+            (Order::Columns, rows + 2),
+            (Order::Panels, rows + 2),
+        ]
     }
 
     fn at((order, pitch): (Order, usize), i: usize, j: usize) -> usize {
         match order {
             Order::Rows => i * pitch + j,
             Order::Columns => j * pitch + i,
+            Order::Panels => (j / WIDTH * pitch + i) * WIDTH + j % WIDTH,
         }
     }
 
@@ -196,11 +222,12 @@ mod tests {
     }
 
     fn check([m, n, k]: [usize; 3]) {
-        let (a, b) = (numbers((m + 2) * (k + 2), 1), numbers((k + 2) * (n + 2), 2));
-        for choice in 0..8 {
+        let wide = (n + 2).next_multiple_of(WIDTH);
+        let (a, b) = (numbers((m + 2) * (k + 2), 1), numbers((k + 2) * wide, 2));
+        for choice in 0..12 {
             let of_a = layouts(m, k)[choice & 1];
-            let of_b = layouts(k, n)[choice >> 1 & 1];
-            let accumulate = [Accumulate::Overwrite, Accumulate::Add][choice >> 2];
+            let of_b = layouts(k, n)[choice / 4];
+            let accumulate = [Accumulate::Overwrite, Accumulate::Add][choice >> 1 & 1];
             let start = match accumulate {
                 Accumulate::Overwrite => f32::NAN,
                 Accumulate::Add => 0.5,

@@ -1,12 +1,12 @@
 //! Panels: how the host unfolds planes of numbers into the matrices it multiplies by ("im2col").
 
-use crate::product::{Accumulate, Matrix, MatrixMut, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use std::ops::Range;
 
-/// The columns of a panel: positions that one piece of work computes, unless a single row is longer.
+/// The positions that one piece of work computes, unless a single row is longer.
 const COLUMNS: usize = 256;
-/// The elements of a panel: with its part of the weights it should fit into the second-level cache.
-const PANEL: usize = 128 << 10;
+/// The elements of a piece's panels: with their part of the weights they should fit into the second-level cache.
+const PANELS: usize = 128 << 10;
 
 /// How the positions of a grid see planes of numbers through a window: from position (i, j), tap t sees the element
 /// `[i, j] * step + taps[t]`, which is 0 outside of the plane.
@@ -38,35 +38,52 @@ pub(in crate::ops) struct Planes<'a> {
 }
 
 impl Unfold {
-    /// Writes the panel for the rows of positions `rows`, counted across images: one row for each plane and tap.
-    pub(in crate::ops) fn fill(&self, planes: Planes, rows: Range<usize>, panel: &mut [f32]) {
-        let width = rows.len() * self.grid[1];
-        if width == 0 {
-            return;
-        }
+    /// Writes panels of `width` columns for the rows of positions `rows`, counted across images: each has one row for each
+    /// plane and tap.
+    #[inline(always)]
+    pub(in crate::ops) fn fill(
+        &self,
+        planes: Planes,
+        rows: Range<usize>,
+        panels: &mut [f32],
+        width: usize,
+    ) {
         let area = self.source[0] * self.source[1];
-        let mut out = panel.chunks_exact_mut(width);
-        for plane in planes.first..planes.first + planes.count {
-            for tap in &self.taps {
-                let columns = self.columns(tap[1]);
-                let Some(line) = out.next() else { return };
-                for (row, line) in rows.clone().zip(line.chunks_exact_mut(self.grid[1])) {
-                    let (image, i) = (row / self.grid[0], row % self.grid[0]);
-                    let at = (i * self.step[0]) as isize + tap[0];
-                    if at < 0 || at >= self.source[0] as isize || columns.is_empty() {
-                        line.fill(0.0);
-                        continue;
+        let depth = planes.count * self.taps.len();
+        for (tap, &[down, right]) in self.taps.iter().enumerate() {
+            let columns = self.columns(right);
+            let first = (columns.start * self.step[1]) as isize + right;
+            for (index, row) in rows.clone().enumerate() {
+                let (image, i) = (row / self.grid[0], row % self.grid[0]);
+                let at = (i * self.step[0]) as isize + down;
+                let is_inside = at >= 0 && at < self.source[0] as isize && !columns.is_empty();
+                let start = at.max(0) as usize * self.source[1] + first.max(0) as usize;
+                // A row of positions in the parts that lie within a panel.
+                let mut done = 0;
+                while done < self.grid[1] {
+                    let position = index * self.grid[1] + done;
+                    let (panel, offset) = (position / width, position % width);
+                    let end = self.grid[1].min(done + width - offset);
+                    let seen = columns.start.clamp(done, end)..columns.end.clamp(done, end);
+                    let lines = panels[panel * depth * width..].chunks_exact_mut(width);
+                    let lines = lines.skip(tap).step_by(self.taps.len()).take(planes.count);
+                    for (plane, line) in lines.enumerate() {
+                        let line = &mut line[offset..offset + end - done];
+                        if !is_inside || seen.is_empty() {
+                            line.fill(0.0);
+                            continue;
+                        }
+                        let plane = (image * planes.all + planes.first + plane) * area;
+                        let from = plane + start + (seen.start - columns.start) * self.step[1];
+                        line[..seen.start - done].fill(0.0);
+                        line[seen.end - done..].fill(0.0);
+                        copy_with_step(
+                            &planes.elements[from..plane + area],
+                            self.step[1],
+                            &mut line[seen.start - done..seen.end - done],
+                        );
                     }
-                    let start = (image * planes.all + plane) * area + at as usize * self.source[1];
-                    let source = &planes.elements[start..start + self.source[1]];
-                    line[..columns.start].fill(0.0);
-                    line[columns.end..].fill(0.0);
-                    let first = (columns.start * self.step[1]) as isize + tap[1];
-                    copy_with_step(
-                        &source[first as usize..],
-                        self.step[1],
-                        &mut line[columns.clone()],
-                    );
+                    done = end;
                 }
             }
         }
@@ -93,73 +110,64 @@ impl Unfold {
         self.source == self.grid && self.step == [1, 1] && self.taps == [[0, 0]]
     }
 
-    /// Computes `sums = weights · panel` over all `planes` for the rows of positions `rows`: one row of sums for each row
+    /// Computes `sums = weights · panels` over all `planes` for the rows of positions `rows`: one row of sums for each row
     /// of weights, which have one column for each plane and tap.
+    #[inline(always)]
     pub(in crate::ops) fn multiply(
         &self,
         (count, weights): (usize, Matrix),
         planes: Planes,
         rows: Range<usize>,
-        panel: &mut [f32],
-        sums: &mut [f32],
+        panels: &mut [f32],
+        sums: &mut MatrixMut,
     ) {
         let (width, taps) = (rows.len() * self.grid[1], self.taps.len());
-        if planes.count * taps == 0 {
-            return sums[..count * width].fill(0.0);
-        }
         let (image, row) = (rows.start / self.grid[0], rows.start % self.grid[0]);
         if self.is_plain() && row + rows.len() <= self.grid[0] {
             let area = self.grid[0] * self.grid[1];
             let start = (image * planes.all + planes.first) * area + row * self.grid[1];
-            let seen = Matrix::rows(&planes.elements[start..], area);
+            let seen = Matrix::rows(planes.elements.get(start..).unwrap_or_default(), area);
             let size = [count, width, planes.count];
-            return product(
-                size,
-                weights,
-                seen,
-                MatrixMut::rows(sums, width),
-                Accumulate::Overwrite,
-            );
+            return product(size, weights, seen, sums.again(), Accumulate::Overwrite);
         }
         let step = self.planes_per_panel(planes.count);
-        for done in (0..planes.count).step_by(step) {
+        for done in (0..planes.count.max(1)).step_by(step) {
             let some = Planes {
                 first: planes.first + done,
                 count: step.min(planes.count - done),
                 ..planes
             };
-            self.fill(some, rows.clone(), panel);
-            let weights = weights.from(0, done * taps);
-            let accumulate = if done == 0 {
-                Accumulate::Overwrite
-            } else {
-                Accumulate::Add
+            self.fill(some, rows.clone(), panels, WIDTH);
+            let accumulate = match done {
+                0 => Accumulate::Overwrite,
+                _ => Accumulate::Add,
             };
             let size = [count, width, some.count * taps];
-            let seen = Matrix::rows(panel, width);
-            product(
-                size,
-                weights,
-                seen,
-                MatrixMut::rows(sums, width),
-                accumulate,
-            );
+            let seen = Matrix::panels(panels, some.count * taps);
+            let weights = weights.from(0, done * taps);
+            product(size, weights, seen, sums.again(), accumulate);
         }
     }
 
-    /// The planes that one panel takes.
+    /// The planes that the panels of a piece take at once.
     pub(in crate::ops) fn planes_per_panel(&self, planes: usize) -> usize {
-        let one = (self.rows_per_tile() * self.grid[1] * self.taps.len()).max(1);
-        (PANEL / one).clamp(1, planes.max(1))
+        (PANELS / self.elements(1).max(1)).clamp(1, planes.max(1))
     }
 
-    /// The elements of a panel.
-    pub(in crate::ops) fn panel(&self, planes: usize) -> usize {
-        self.planes_per_panel(planes) * self.taps.len() * self.rows_per_tile() * self.grid[1]
+    /// The elements of the panels of a piece.
+    pub(in crate::ops) fn panels(&self, planes: usize) -> usize {
+        self.elements(self.planes_per_panel(planes))
+    }
+
+    /// The same for so many planes at once.
+    fn elements(&self, planes: usize) -> usize {
+        let width = self.rows_per_tile() * self.grid[1];
+        planes * self.taps.len() * width.next_multiple_of(WIDTH)
     }
 }
 
 /// Copies every `step`-th element.
+#[inline(always)]
 fn copy_with_step(source: &[f32], step: usize, into: &mut [f32]) {
     match step {
         1 => into.copy_from_slice(&source[..into.len()]),

@@ -114,6 +114,7 @@ impl Cut {
 impl Piece<'_> {
     /// Writes `sums`, one row for each plane with one element for each unit, to the elements that lie `at` rows and columns
     /// past the start of their unit.
+    #[inline(always)]
     pub(in crate::ops) fn write(&mut self, cut: &Cut, at: [usize; 2], sums: &[f32]) {
         let ([_, width], [unit, step]) = (cut.size, cut.unit);
         let columns = width.div_ceil(step);

@@ -65,6 +65,7 @@ impl SumCut {
     }
 
     /// Computes the piece number `index` of the sum.
+    #[inline(always)]
     pub(in crate::ops) fn compute(
         &self,
         geometry: &Geometry,
@@ -98,18 +99,17 @@ impl SumCut {
         for start in rows.clone().step_by(self.tile) {
             let tile = start..(start + self.tile).min(rows.end);
             let width = tile.len() * geometry.output[1];
-            self.unfold.fill(planes, tile.clone(), panel);
-            gather(geometry, output_grad, group, tile, grads);
+            self.unfold.fill(planes, tile.clone(), panel, width);
+            let grads = seen(geometry, output_grad, group, tile, grads);
             let accumulate = if start == rows.start {
                 Accumulate::Overwrite
             } else {
                 Accumulate::Add
             };
-            let (grads, panel) = (Matrix::rows(grads, width), Matrix::columns(panel, width));
             product(
                 [maps, columns, width],
                 grads,
-                panel,
+                Matrix::columns(panel, width),
                 MatrixMut::rows(sums, columns),
                 accumulate,
             );
@@ -117,31 +117,38 @@ impl SumCut {
     }
 }
 
-/// Copies the maps of a group at the rows of positions `rows`, counted across images: one row for each map.
-fn gather(
+/// The maps of a group at the rows of positions `rows`, counted across images: one row for each map. Those of several images
+/// are copied to stand side by side.
+#[inline(always)]
+fn seen<'a>(
     geometry: &Geometry,
-    output_grad: &[f32],
+    output_grad: &'a [f32],
     group: usize,
     rows: Range<usize>,
-    grads: &mut [f32],
-) {
+    copy: &'a mut [f32],
+) -> Matrix<'a> {
     let Geometry {
         groups,
         maps,
         output: [height, width],
         ..
     } = *geometry;
-    let lines = grads.chunks_exact_mut(rows.len() * width).take(maps);
+    let start = |row: usize, k: usize| {
+        let plane = (row / height * groups + group) * maps + k;
+        (plane * height + row % height) * width
+    };
+    if rows.start % height + rows.len() <= height {
+        return Matrix::rows(&output_grad[start(rows.start, 0)..], height * width);
+    }
+    let lines = copy.chunks_exact_mut(rows.len() * width).take(maps);
     for (k, line) in lines.enumerate() {
         let (mut at, mut rest) = (rows.start, line);
         while at < rows.end {
-            let image = at / height;
-            let next = ((image + 1) * height).min(rows.end);
+            let next = ((at / height + 1) * height).min(rows.end);
             let (run, after) = rest.split_at_mut((next - at) * width);
-            let start =
-                ((image * groups + group) * maps + k) * height * width + at % height * width;
-            run.copy_from_slice(&output_grad[start..start + run.len()]);
+            run.copy_from_slice(&output_grad[start(at, k)..][..run.len()]);
             (rest, at) = (after, next);
         }
     }
+    Matrix::rows(copy, rows.len() * width)
 }
