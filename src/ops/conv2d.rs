@@ -181,7 +181,7 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
         tile,
     );
     let sums = cut.block * tile * geometry.output[1];
-    (cut, [unfold.panels(geometry.channels), sums])
+    (cut, [unfold.panels(geometry.channels, tile), sums])
 }
 
 impl Op for Conv2d {

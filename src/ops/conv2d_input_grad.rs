@@ -166,7 +166,8 @@ fn are_all(geometry: &Geometry, parts: &[Part]) -> bool {
 
 /// How the host cuts x, and the scratch memory of a worker: panel, then sums.
 fn cut(geometry: &Geometry, parts: &[Part]) -> (Cut, [usize; 2]) {
-    let tile = parts.first().map_or(1, |part| part.unfold.rows_per_tile());
+    let tiles = parts.iter().map(|part| part.unfold.rows_per_tile());
+    let tile = tiles.min().unwrap_or(1);
     let columns = geometry.input[1].div_ceil(geometry.conv.stride[1]);
     let planes = [geometry.groups, geometry.channels];
     let cut = Cut::new(
@@ -178,7 +179,7 @@ fn cut(geometry: &Geometry, parts: &[Part]) -> (Cut, [usize; 2]) {
     );
     let panel = parts
         .iter()
-        .map(|part| part.unfold.panels(geometry.maps))
+        .map(|part| part.unfold.panels(geometry.maps, tile))
         .max();
     (cut, [panel.unwrap_or(0), cut.block * tile * columns])
 }

@@ -1,10 +1,14 @@
 //! Panels: how the host unfolds planes of numbers into the matrices it multiplies by ("im2col").
 
-use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, Order, WIDTH, product};
 use std::ops::Range;
 
 /// The positions that one piece of work computes, unless a single row is longer.
 const COLUMNS: usize = 256;
+/// The same where panels are planes.
+const PLAIN: usize = 1024;
+/// So many positions are enough for a piece of work.
+const FEW: usize = 128;
 /// The elements of a piece's panels: with their part of the weights they should fit into the second-level cache.
 const PANELS: usize = 128 << 10;
 
@@ -98,11 +102,35 @@ impl Unfold {
         ((start / step).min(end) as usize)..end as usize
     }
 
-    /// The rows of positions that one piece of work takes: as many as fit, shared out evenly.
+    /// The rows of positions that one piece of work takes: where it can be, an equal part of an image, or some small ones.
     pub(in crate::ops) fn rows_per_tile(&self) -> usize {
-        let all = (self.images * self.grid[0]).max(1);
-        let most = (COLUMNS / self.grid[1].max(1)).max(1);
-        all.div_ceil(all.div_ceil(most))
+        let [height, width] = self.grid.map(|length| length.max(1));
+        let columns = if self.is_plain() { PLAIN } else { COLUMNS };
+        let most = (columns / width).max(1);
+        let all = (self.images * height).max(1);
+        let even = (1..=most.min(height))
+            .rev()
+            .find(|&rows| height.is_multiple_of(rows));
+        match even {
+            Some(rows) if 2 * rows > most || rows * width >= FEW => rows,
+            _ => all.div_ceil(all.div_ceil((COLUMNS / width).max(1))),
+        }
+    }
+
+    /// The planes as a matrix, one row for each, where the rows of positions `rows` see just those elements of one image.
+    #[inline(always)]
+    pub(in crate::ops) fn plainly<'a>(
+        &self,
+        order: Order,
+        planes: Planes<'a>,
+        rows: &Range<usize>,
+    ) -> Option<Matrix<'a>> {
+        let (image, row) = (rows.start / self.grid[0], rows.start % self.grid[0]);
+        let area = self.grid[0] * self.grid[1];
+        let start = (image * planes.all + planes.first) * area + row * self.grid[1];
+        let seen = planes.elements.get(start..).unwrap_or_default();
+        let is_one = self.is_plain() && row + rows.len() <= self.grid[0];
+        is_one.then(|| Matrix::new(order, seen, area))
     }
 
     /// Whether every position sees just the element at its own place: panels are planes, no copy is needed.
@@ -122,15 +150,11 @@ impl Unfold {
         sums: &mut MatrixMut,
     ) {
         let (width, taps) = (rows.len() * self.grid[1], self.taps.len());
-        let (image, row) = (rows.start / self.grid[0], rows.start % self.grid[0]);
-        if self.is_plain() && row + rows.len() <= self.grid[0] {
-            let area = self.grid[0] * self.grid[1];
-            let start = (image * planes.all + planes.first) * area + row * self.grid[1];
-            let seen = Matrix::rows(planes.elements.get(start..).unwrap_or_default(), area);
+        if let Some(seen) = self.plainly(Order::Rows, planes, &rows) {
             let size = [count, width, planes.count];
             return product(size, weights, seen, sums.again(), Accumulate::Overwrite);
         }
-        let step = self.planes_per_panel(planes.count);
+        let step = self.planes_per_panel(planes.count, rows.len());
         for done in (0..planes.count.max(1)).step_by(step) {
             let some = Planes {
                 first: planes.first + done,
@@ -149,20 +173,20 @@ impl Unfold {
         }
     }
 
-    /// The planes that the panels of a piece take at once.
-    pub(in crate::ops) fn planes_per_panel(&self, planes: usize) -> usize {
-        (PANELS / self.elements(1).max(1)).clamp(1, planes.max(1))
+    /// The planes that the panels of so many rows of positions take at once.
+    fn planes_per_panel(&self, planes: usize, rows: usize) -> usize {
+        (PANELS / self.elements(1, rows).max(1)).clamp(1, planes.max(1))
     }
 
-    /// The elements of the panels of a piece.
-    pub(in crate::ops) fn panels(&self, planes: usize) -> usize {
-        self.elements(self.planes_per_panel(planes))
+    /// The elements of the panels of up to so many rows of positions.
+    pub(in crate::ops) fn panels(&self, planes: usize, rows: usize) -> usize {
+        let one = self.elements(1, rows);
+        one.max(PANELS.min(planes * one))
     }
 
-    /// The same for so many planes at once.
-    fn elements(&self, planes: usize) -> usize {
-        let width = self.rows_per_tile() * self.grid[1];
-        planes * self.taps.len() * width.next_multiple_of(WIDTH)
+    /// The elements of the panels of some planes.
+    fn elements(&self, planes: usize, rows: usize) -> usize {
+        planes * self.taps.len() * (rows * self.grid[1]).next_multiple_of(WIDTH)
     }
 }
 

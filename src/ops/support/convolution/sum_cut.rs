@@ -1,11 +1,11 @@
 //! How the host cuts the gradient of a convolution's weight, a long sum for each element.
 
 use super::{Geometry, Planes, Unfold};
-use crate::product::{Accumulate, Matrix, MatrixMut, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, Order, product};
 use std::ops::Range;
 
 /// The columns of the weight, channels times taps, that a piece of work on the host computes.
-const COLUMNS: usize = 288;
+const COLUMNS: usize = 576;
 /// The pieces of work that the host makes at least, if the sum is long enough.
 const PIECES: usize = 16;
 
@@ -37,9 +37,7 @@ impl SumCut {
             ..
         } = *geometry;
         let tile = unfold.rows_per_tile();
-        let block = (COLUMNS / geometry.taps())
-            .clamp(1, channels.max(1))
-            .min(unfold.planes_per_panel(channels));
+        let block = (COLUMNS / geometry.taps()).clamp(1, channels.max(1));
         let blocks = channels.div_ceil(block);
         let piece = maps * block * geometry.taps();
         let tiles = (geometry.images * geometry.output[0]).div_ceil(tile);
@@ -99,7 +97,13 @@ impl SumCut {
         for start in rows.clone().step_by(self.tile) {
             let tile = start..(start + self.tile).min(rows.end);
             let width = tile.len() * geometry.output[1];
-            self.unfold.fill(planes, tile.clone(), panel, width);
+            let seen_x = match self.unfold.plainly(Order::Columns, planes, &tile) {
+                Some(seen) => seen,
+                None => {
+                    self.unfold.fill(planes, tile.clone(), panel, width);
+                    Matrix::columns(panel, width)
+                }
+            };
             let grads = seen(geometry, output_grad, group, tile, grads);
             let accumulate = if start == rows.start {
                 Accumulate::Overwrite
@@ -109,7 +113,7 @@ impl SumCut {
             product(
                 [maps, columns, width],
                 grads,
-                Matrix::columns(panel, width),
+                seen_x,
                 MatrixMut::rows(sums, columns),
                 accumulate,
             );
