@@ -18,7 +18,7 @@
 //! **Reference.** `torch.batch_norm_stats`; T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the
 //! sample variance", *The American Statistician* 37 (1983).
 
-use super::support::{Channels, LaneSums, normal, shapes, uniform};
+use super::support::{Channels, LaneSums, array, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -194,6 +194,13 @@ impl Op for BatchStatistics {
             Self,
             vec![uniform([4, 2, 40, 41], 998.0, 1002.0, 9)],
         ));
+        // Planes of different means, so that joining them counts.
+        let mut x = uniform([5, 1, 130, 131], -1.0, 1.0, 10).into_f32();
+        x.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x += (i / (130 * 131)) as f32);
+        let x = array([5, 1, 130, 131].into(), x);
+        cases.push(Case::new("several slices of the host", Self, vec![x]));
         cases
     }
 }
