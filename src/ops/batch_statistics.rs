@@ -8,8 +8,8 @@
 //! **Gradient.** ∂L/∂x = (∂L/∂mean + 2 ∂L/∂variance · (x − mean)) / n, see `batch_statistics_grad`. `batch_norm` with
 //! batch statistics does not come this way: its own rule includes the path through mean and variance.
 //!
-//! **Numerics.** Slices (on a device at least 4096 elements each, on the host the planes) are treated in two passes, mean
-//! before deviations, and joined by Chan's formula; so a mean far from 0 costs no digits of the variance beyond those
+//! **Numerics.** Slices (on a device at least 4096 elements each, on the host so many planes as stay in the cache) are
+//! treated in two passes, mean before deviations, and joined by Chan's formula; so a mean far from 0 costs no digits of the variance beyond those
 //! that x itself lacks. Against two passes over the whole channel this adds, to first order in the error of a mean, at
 //! most that error's effect once more, and the depth of a mean's sum twice to that of the squares: the bound says so.
 //!
@@ -18,7 +18,7 @@
 //! **Reference.** `torch.batch_norm_stats`; T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the
 //! sample variance", *The American Statistician* 37 (1983).
 
-use super::support::{Channels, lane_sum, normal, shapes, uniform};
+use super::support::{Channels, LaneSums, array, normal, shapes, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -153,9 +153,11 @@ impl Op for BatchStatistics {
             tasks.enumerate(),
             #[inline(always)]
             |(task, (means, variances))| {
-                for (i, (mean, variance)) in means.iter_mut().zip(variances).enumerate() {
-                    let moments = moments(x, &channels, task * run + i);
-                    (*mean, *variance) = (moments.0 as f32, moments.1 as f32);
+                let group = task * run..task * run + means.len();
+                let results = means.iter_mut().zip(variances);
+                for ((mean, variance), moments) in results.zip(moments(x, &channels, group)) {
+                    *mean = moments.mean as f32;
+                    *variance = (moments.squares / moments.count).max(0.0) as f32;
                 }
             },
         );
@@ -192,28 +194,74 @@ impl Op for BatchStatistics {
             Self,
             vec![uniform([4, 2, 40, 41], 998.0, 1002.0, 9)],
         ));
+        // Planes of different means, so that joining them counts.
+        let mut x = uniform([5, 1, 130, 131], -1.0, 1.0, 10).into_f32();
+        x.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x += (i / (130 * 131)) as f32);
+        let x = array([5, 1, 130, 131].into(), x);
+        cases.push(Case::new("several slices of the host", Self, vec![x]));
         cases
     }
 }
 
-/// Mean and variance of one channel: two passes over each plane while it is in the cache, planes joined by Chan's formula.
-#[inline(always)]
-fn moments(x: &[f32], channels: &Channels, channel: usize) -> (f64, f64) {
-    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
-    for plane in channels.planes(channel) {
-        let plane = &x[plane];
-        let length = plane.len() as f64;
-        let sum = lane_sum(plane, plane, |x, _| x);
-        let own_mean = sum / length;
-        // Deviations are taken from the mean as f32 holds it; what that shifts is subtracted again.
-        let centre = own_mean as f32;
-        let own_squares = lane_sum(plane, plane, |x, _| (x - centre) * (x - centre));
-        let rounding = own_mean - f64::from(centre);
-        let distance = own_mean - mean;
-        squares += own_squares - length * rounding * rounding
-            + distance * distance * count * length / (count + length);
-        count += length;
-        mean += distance * length / count;
+/// The moments of some elements of a channel.
+#[derive(Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    /// The sum of the squares of the deviations from the mean.
+    squares: f64,
+}
+
+impl Moments {
+    /// Of both sets of elements: Chan's formula.
+    fn joined(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        let (share, distance) = (other.count / count, other.mean - self.mean);
+        Self {
+            count,
+            mean: self.mean + distance * share,
+            squares: self.squares + other.squares + distance * distance * self.count * share,
+        }
     }
-    (mean, (squares / count).max(0.0))
+}
+
+/// The moments of a group of channels: two passes over as many samples as stay in the cache, in the order of memory.
+#[inline(always)]
+fn moments(x: &[f32], channels: &Channels, group: Range<usize>) -> Vec<Moments> {
+    let mut moments = vec![Moments::default(); group.len()];
+    for samples in channels.cached_samples() {
+        let count = (samples.len() * channels.plane) as f64;
+        let mut sums = vec![LaneSums::default(); group.len()];
+        channels.each_plane(
+            samples.clone(),
+            group.clone(),
+            #[inline(always)]
+            |i, plane| sums[i].add(&x[plane.clone()], &x[plane], |x, _| [x]),
+        );
+        let means: Vec<f64> = sums.iter().map(|sum| sum.totals()[0] / count).collect();
+        sums.fill(LaneSums::default());
+        channels.each_plane(
+            samples,
+            group.clone(),
+            #[inline(always)]
+            |i, plane| {
+                // Deviations are taken from the mean as f32 holds it; what that shifts is subtracted again.
+                let centre = means[i] as f32;
+                sums[i].add(&x[plane.clone()], &x[plane], |x, _| {
+                    [(x - centre) * (x - centre)]
+                });
+            },
+        );
+        for ((moments, sum), mean) in moments.iter_mut().zip(&sums).zip(means) {
+            let ([squares], rounding) = (sum.totals(), mean - f64::from(mean as f32));
+            *moments = moments.joined(Moments {
+                count,
+                mean,
+                squares: squares - count * rounding * rounding,
+            });
+        }
+    }
+    moments
 }

@@ -16,7 +16,7 @@
 //!
 //! **Reference.** `torch.ops.aten.native_layer_norm_backward`.
 
-use super::support::{BLOCK, LANE_DEPTH, LaneSum, Rows, expect_same, normal, uniform};
+use super::support::{LANE_DEPTH, LaneSums, Rows, expect_same, normal, uniform};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -158,12 +158,14 @@ impl Op for LayerNormGrad {
                         .iter_mut()
                         .zip(places)
                         .for_each(|(x_grad, (&grad, &weight))| *x_grad = grad * weight);
-                    let (mut products, mut sum) = (LaneSum::default(), LaneSum::default());
-                    for (grads, x) in x_grad.chunks(BLOCK).zip(x.chunks(BLOCK)) {
-                        products.add(grads, x, |grad, x| grad * ((x - centre) * scale));
-                        sum.add(grads, grads, |grad, _| grad);
-                    }
-                    let [offset, slope] = [sum, products].map(|sum| (sum.total() / count) as f32);
+                    let mut sums = LaneSums::default();
+                    sums.add(
+                        x_grad,
+                        x,
+                        #[inline(always)]
+                        |grad, x| [grad, grad * ((x - centre) * scale)],
+                    );
+                    let [offset, slope] = sums.totals().map(|sum| (sum / count) as f32);
                     for (x_grad, &x) in x_grad.iter_mut().zip(x) {
                         *x_grad = scale * (*x_grad - offset - (x - centre) * scale * slope);
                     }

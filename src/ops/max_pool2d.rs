@@ -25,7 +25,7 @@ use crate::graph::{
     ViewMut, expect_reals, library,
 };
 use crate::real::Real;
-use crate::workers::{Workers, vectorised};
+use crate::workers::Workers;
 use std::ops::Range;
 
 static SHADER: Shader = Shader {
@@ -229,7 +229,6 @@ impl Op for MaxPool2d {
         let (plane, result) = (image[2] * image[3], y.shape[2] * y.shape[3]);
         let run = Windows::planes_per_task(plane);
         let windows = self.windows(inputs);
-        let (rows, columns) = (windows.all(0), windows.all(1));
         let tasks = y
             .real()
             .chunks_mut(run * result)
@@ -238,13 +237,10 @@ impl Op for MaxPool2d {
             x.chunks(run * plane).zip(tasks),
             #[inline(always)]
             |(x, (y, index))| {
-                let mut largest = Columns::new(image[3], &columns);
+                let mut row = Row::new(&windows);
                 let planes = x.chunks(plane).zip(y.chunks_mut(result));
                 for ((x, y), index) in planes.zip(index.chunks_mut(result)) {
-                    vectorised(
-                        #[inline(always)]
-                        || largest.pool([&rows, &columns], x, y, index),
-                    );
+                    row.pool(&windows, image[3], x, (y, index));
                 }
             },
         );
@@ -281,127 +277,175 @@ impl Op for MaxPool2d {
     }
 }
 
-/// Windows along the width that all columns are worth sliding for: one for so many columns.
-const SPARSE: usize = 8;
+/// Lets elements take the places of those that are smaller. Those that come later in row-major order have to challenge later:
+/// so ties go to the first. Without branches, so that the loop vectorises.
+#[inline(always)]
+fn challenge(best: &mut [f32], best_at: &mut [u32], x: &[f32], at: impl Iterator<Item = u32>) {
+    let own = best.iter_mut().zip(best_at);
+    for ((best, best_at), (&x, at)) in own.zip(x.iter().zip(at)) {
+        let is_better = (x > *best) | (x.is_nan() & !best.is_nan());
+        *best = if is_better { x } else { *best };
+        *best_at = if is_better { at } else { *best_at };
+    }
+}
 
-/// Largest elements, and where they lie in the plane.
-struct Largest {
-    x: Vec<f32>,
+/// One row of an image, and the largest elements of the windows over it.
+struct Row {
+    /// What each window sees, and where that starts.
+    columns: Vec<Range<usize>>,
+    starts: Vec<u32>,
+    /// The row for windows that slide: what they see first, second, … lies in memory as they do.
+    phases: Option<Phases>,
+    largest: Vec<f32>,
+    /// Where they lie in the plane.
     at: Vec<u32>,
 }
 
-impl Largest {
-    fn new(width: usize) -> Self {
+impl Row {
+    fn new(windows: &Windows) -> Self {
+        let columns = windows.all(1);
+        let sliding = windows.sliding(1);
         Self {
-            x: vec![0.0; width],
-            at: vec![0; width],
+            phases: sliding.map(|along| Phases::new(along, columns.len())),
+            largest: vec![0.0; columns.len()],
+            at: vec![0; columns.len()],
+            starts: columns.iter().map(|column| column.start as u32).collect(),
+            columns,
         }
     }
 
-    /// Lets elements take the places of those that are smaller, or as large and further on.
-    #[inline(always)]
-    fn challenge(&mut self, x: &[f32], at: impl Iterator<Item = u32>) {
-        let own = self.x.iter_mut().zip(&mut self.at);
-        for ((best, best_at), (&x, at)) in own.zip(x.iter().zip(at)) {
-            let is_better = is_before((x, at), (*best, *best_at));
-            *best = if is_better { x } else { *best };
-            *best_at = if is_better { at } else { *best_at };
-        }
-    }
-}
-
-/// Whether an element is chosen before another. Without branches, so that loops over it vectorise.
-#[inline(always)]
-fn is_before((x, x_at): (f32, u32), (y, y_at): (f32, u32)) -> bool {
-    let equal = (x == y) | (x.is_nan() & y.is_nan());
-    (x > y) | (x.is_nan() & !y.is_nan()) | (equal & (x_at < y_at))
-}
-
-/// Working memory for the planes of one width.
-struct Columns {
-    /// Of every column, over a window's rows.
-    columns: Largest,
-    /// From every column on, over a window of full length; if the windows are dense.
-    slid: Option<Largest>,
-    /// The columns of a window of full length.
-    length: usize,
-}
-
-impl Columns {
-    fn new(width: usize, windows: &[Range<usize>]) -> Self {
-        let length = windows.iter().map(Range::len).max().unwrap_or(1);
-        let is_dense = windows.len() * SPARSE >= width;
-        Self {
-            columns: Largest::new(width),
-            slid: is_dense.then(|| Largest::new(width + 1 - length)),
-            length,
-        }
-    }
-
-    /// Pools one plane: along the height for all columns at once, then along the width.
+    /// Pools one plane: every row along the width, and the results of the rows of a window along the height.
     #[inline(always)]
     fn pool(
         &mut self,
-        [rows, columns]: [&[Range<usize>]; 2],
+        windows: &Windows,
+        width: usize,
         x: &[f32],
-        y: &mut [f32],
-        index: &mut [u32],
+        (y, index): (&mut [f32], &mut [u32]),
     ) {
-        let results = y
-            .chunks_mut(columns.len())
-            .zip(index.chunks_mut(columns.len()));
-        for (rows, (y, index)) in rows.iter().zip(results) {
-            self.reduce_rows(x, rows.clone());
-            self.slide();
-            for (columns, (y, index)) in columns.iter().zip(y.iter_mut().zip(index)) {
-                (*y, *index) = self.window(columns.clone());
+        let count = self.columns.len();
+        for (h, x) in x.chunks(width).enumerate() {
+            let seen_by = windows.covering(0, h);
+            if !seen_by.is_empty() {
+                self.reduce(x, (h * width) as u32);
+            }
+            for row in seen_by {
+                let own = row * count..(row + 1) * count;
+                let (y, index) = (&mut y[own.clone()], &mut index[own]);
+                if windows.inside(0, row).start == h {
+                    y.copy_from_slice(&self.largest);
+                    index.copy_from_slice(&self.at);
+                } else {
+                    challenge(y, index, &self.largest, self.at.iter().copied());
+                }
             }
         }
     }
 
+    /// Finds the largest elements of all windows over the row x, which begins at the place `start` of its plane.
     #[inline(always)]
-    fn reduce_rows(&mut self, x: &[f32], rows: Range<usize>) {
-        let width = self.columns.x.len();
-        let places = |row: usize| (row * width) as u32..;
-        let first = self.columns.at.iter_mut().zip(places(rows.start));
-        first.for_each(|(at, place)| *at = place);
-        self.columns
-            .x
-            .copy_from_slice(&x[rows.start * width..][..width]);
-        for row in rows.skip(1) {
-            self.columns
-                .challenge(&x[row * width..][..width], places(row));
+    fn reduce(&mut self, x: &[f32], start: u32) {
+        // If nothing is larger than this, all elements are equal, and the first is chosen.
+        self.largest.fill(f32::NEG_INFINITY);
+        for (at, first) in self.at.iter_mut().zip(&self.starts) {
+            *at = start + first;
+        }
+        let Some(phases) = &mut self.phases else {
+            return self.reduce_each(x, start);
+        };
+        phases.take(x);
+        for tap in 0..phases.kernel_size {
+            // Places in the padding wrap around; nothing there is ever larger.
+            let first = start.wrapping_add(tap as u32);
+            let first = first.wrapping_sub(phases.padding as u32);
+            let at = phases.steps.iter().map(
+                #[inline(always)]
+                |step| first.wrapping_add(*step),
+            );
+            challenge(&mut self.largest, &mut self.at, phases.tap(tap), at);
         }
     }
 
+    /// The same, window by window.
     #[inline(always)]
-    fn slide(&mut self) {
-        let Self {
-            columns,
-            slid,
+    fn reduce_each(&mut self, x: &[f32], start: u32) {
+        let largest = self.largest.iter_mut().zip(&mut self.at);
+        for ((best, best_at), columns) in largest.zip(&self.columns) {
+            for (&x, at) in x[columns.clone()]
+                .iter()
+                .zip(start + columns.start as u32..)
+            {
+                if x.exceeds(*best) {
+                    (*best, *best_at) = (x, at);
+                }
+            }
+        }
+    }
+}
+
+/// A row with its padding of −∞, its elements sorted by their positions modulo the stride.
+struct Phases {
+    kernel_size: usize,
+    stride: usize,
+    padding: usize,
+    /// From the first window to every window.
+    steps: Vec<u32>,
+    /// The elements of a phase.
+    length: usize,
+    x: Vec<f32>,
+}
+
+impl Phases {
+    fn new([kernel_size, stride, padding]: [usize; 3], windows: usize) -> Self {
+        let length = windows + (kernel_size - 1) / stride;
+        Self {
+            kernel_size,
+            stride,
+            padding,
+            steps: (0..windows)
+                .map(|window| (window * stride) as u32)
+                .collect(),
             length,
-        } = self;
-        let Some(slid) = slid else { return };
-        let count = slid.x.len();
-        slid.x.copy_from_slice(&columns.x[..count]);
-        slid.at.copy_from_slice(&columns.at[..count]);
-        for tap in 1..*length {
-            let at = columns.at[tap..][..count].iter().copied();
-            slid.challenge(&columns.x[tap..][..count], at);
+            x: vec![f32::NEG_INFINITY; stride * length],
         }
     }
 
-    /// The largest element of a window, and its place.
+    /// Takes a row; the padding stays.
     #[inline(always)]
-    fn window(&self, window: Range<usize>) -> (f32, u32) {
-        let of = |largest: &Largest, i: usize| (largest.x[i], largest.at[i]);
-        match &self.slid {
-            Some(slid) if window.len() == self.length => of(slid, window.start),
-            _ => window
-                .map(|column| of(&self.columns, column))
-                .reduce(|best, other| if is_before(other, best) { other } else { best })
-                .unwrap_or_default(),
+    fn take(&mut self, row: &[f32]) {
+        let (stride, padding) = (self.stride, self.padding);
+        for (phase, x) in self.x.chunks_mut(self.length).enumerate() {
+            // The first element of the row in this phase.
+            let first = (phase + stride - padding % stride) % stride;
+            let x = &mut x[(first + padding) / stride..];
+            let row = row.get(first..).unwrap_or_default();
+            match stride {
+                1 => take_every::<1>(x, row),
+                2 => take_every::<2>(x, row),
+                _ => {
+                    let row = row.iter().step_by(stride);
+                    x.iter_mut().zip(row).for_each(|(x, &element)| *x = element);
+                }
+            }
         }
+    }
+
+    /// Of every window the element number `tap`.
+    #[inline(always)]
+    fn tap(&self, tap: usize) -> &[f32] {
+        &self.x[tap % self.stride * self.length + tap / self.stride..][..self.steps.len()]
+    }
+}
+
+/// Takes the elements 0, STRIDE, … of a row, as far as there is place. The compiler knows the stride and makes shuffles of it.
+#[inline(always)]
+fn take_every<const STRIDE: usize>(x: &mut [f32], row: &[f32]) {
+    let (groups, rest) = row.as_chunks::<STRIDE>();
+    for (x, group) in x.iter_mut().zip(groups) {
+        *x = group[0];
+    }
+    if let (Some(x), Some(&last)) = (x.get_mut(groups.len()), rest.first()) {
+        *x = last;
     }
 }
 
@@ -411,18 +455,31 @@ mod tests {
     use crate::graph::{Slice, SliceMut};
     use crate::shape::Shape;
 
-    /// Ties go to the first position, and NaN is largest, for the definition as for the fast version.
+    /// Ties go to the first position, also between infinities, and NaN is largest, for the definition as for the fast version.
     #[test]
     fn ties_and_nan() {
-        let op = MaxPool2d {
-            pooling: Pooling::sliding([3, 3], [1, 2], [1, 1]),
-        };
         let mut x: Vec<f32> = (0..2 * 6 * 9).map(|i| ((i * 7) % 3) as f32).collect();
         [13, 14, 40, 77].iter().for_each(|&i| x[i] = f32::NAN);
+        (0..20).for_each(|i| x[64 + i / 5 * 9 + i % 5] = f32::NEG_INFINITY);
+        for pooling in [
+            Pooling::sliding([3, 3], [1, 2], [1, 1]),
+            Pooling::sliding([3, 3], [2, 1], [0, 1]),
+            Pooling::sliding([2, 2], [2, 2], [0, 0]),
+            Pooling::sliding([3, 4], [3, 3], [1, 2]),
+            Pooling::Adaptive {
+                output_size: [3, 4],
+            },
+        ] {
+            check(&MaxPool2d { pooling }, &x);
+        }
+    }
+
+    /// Holds both versions against each other and the definition, over two planes of 6 × 9.
+    fn check(op: &MaxPool2d, x: &[f32]) {
         let image = Shape::from([1, 2, 6, 9]);
         let input = [View {
             shape: image,
-            slice: Slice::Real(&x[..]),
+            slice: Slice::Real(x),
         }];
         let windows = Windows::over("max_pool2d", &op.pooling, image);
         let (windows, shape) = windows.expect("it fits");
@@ -440,7 +497,7 @@ mod tests {
                 op.eval(&input, &mut outputs, 0..n);
             }
         }
-        assert_eq!(index[0], index[1]);
+        assert_eq!(index[0], index[1], "{op:?}");
         assert!(y[0].iter().any(|y| y.is_nan()) && y[0].iter().any(|y| !y.is_nan()));
         for (i, &at) in index[0].iter().enumerate() {
             let plane = &x[i / (n / 2) * 54..][..54];

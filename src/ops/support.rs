@@ -35,7 +35,7 @@ pub(super) use elementwise::{
 pub(super) use formulas::{
     accurate_ln, exp_of_negative, exp_remainder, larger, ln_ratio, max_of_run, sum_of_run,
 };
-pub(super) use lanes::{BLOCK, LANE_DEPTH, LaneSum, lane_sum};
+pub(super) use lanes::{LANE_DEPTH, LaneSums, lane_sum};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};
 pub(super) use logits::{labels, logits_and_targets};
 pub(super) use products::{scaled, scales_scratch};

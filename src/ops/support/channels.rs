@@ -18,6 +18,9 @@ pub(in crate::ops) struct Channels {
 }
 
 impl Channels {
+    /// Elements that a second cache holds, beside others.
+    const CACHED: usize = 32_768;
+
     /// The planes of a shape, for the operation `name`.
     pub(in crate::ops) fn of(name: &str, shape: Shape) -> Result<Self> {
         if shape.len() < 2 {
@@ -85,9 +88,34 @@ impl Channels {
         })
     }
 
-    /// How many channels make a piece of work worth sharing out.
+    /// How many channels make a piece of work worth sharing out, and have accumulators that stay in the first cache.
     pub(in crate::ops) fn per_task(&self) -> usize {
-        (32_768 / self.count().max(1)).max(1)
+        (Self::CACHED / self.count().max(1)).clamp(1, 64)
+    }
+
+    /// The samples, cut so that the planes of [`per_task`](Self::per_task) channels stay in the second cache.
+    pub(in crate::ops) fn cached_samples(&self) -> impl Iterator<Item = Range<usize>> {
+        let run = (Self::CACHED / (self.per_task() * self.plane).max(1)).max(1);
+        let batch = self.batch;
+        (0..batch)
+            .step_by(run)
+            .map(move |start| start..(start + run).min(batch))
+    }
+
+    /// Visits planes in the order of memory: for every sample those of `group`, counted from 0.
+    #[inline(always)]
+    pub(in crate::ops) fn each_plane(
+        &self,
+        samples: Range<usize>,
+        group: Range<usize>,
+        mut visit: impl FnMut(usize, Range<usize>),
+    ) {
+        for n in samples {
+            for (i, channel) in group.clone().enumerate() {
+                let start = (n * self.channels + channel) * self.plane;
+                visit(i, start..start + self.plane);
+            }
+        }
     }
 
     /// The slices into which a device cuts a channel, a workgroup each.

@@ -143,6 +143,12 @@ impl Windows {
             .collect()
     }
 
+    /// Size, stride and padding along `axis` of windows that slide; `None` if they are adaptive.
+    pub(in crate::ops) fn sliding(&self, axis: usize) -> Option<[usize; 3]> {
+        let along = [self.kernel_size, self.stride, self.padding].map(|pair| pair[axis]);
+        (self.denominator[axis] == 1).then_some(along)
+    }
+
     /// The length along `axis` of what window `index` sees of the image and its padding.
     pub(in crate::ops) fn padded_length(&self, axis: usize, index: usize) -> usize {
         let (reach, padded) = (
