@@ -1,6 +1,6 @@
 //! The innermost loops: blocks of results that stay in registers while their sums run.
 
-use super::square::{SIDE, read, turned};
+use super::square::{SIDE, gathered, turned};
 use super::{Accumulate, Matrix, MatrixMut, Order};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -131,11 +131,10 @@ fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
                 let count = SIDE.min(columns - left);
                 for top in (0..depth).step_by(SIDE) {
                     let some = SIDE.min(depth - top);
-                    let mut square = [[0.0; SIDE]; SIDE];
-                    for (j, column) in square.iter_mut().enumerate().take(count) {
+                    let square = gathered(count, |j| {
                         let start = (part.column + left + j) * b.pitch + first + top;
-                        read(&b.slice[start..start + some], column);
-                    }
+                        &b.slice[start..start + some]
+                    });
                     let lines = panel[top * WIDTH..].chunks_exact_mut(WIDTH).take(some);
                     for (line, row) in lines.zip(&turned(&square)) {
                         line[left..left + SIDE].copy_from_slice(row);

@@ -29,7 +29,7 @@ mod weight_grad;
 use super::Geometry;
 use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
-use crate::product::square::{read, turned};
+use crate::product::square::{gathered, turned};
 use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
@@ -427,14 +427,10 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         let (of, weight, width) = (self.of, self.weight, self.maps.len());
         for (row, channel) in self.channels.enumerate() {
             for first in (0..width).step_by(LANES) {
-                let mut windows = [[0.0; LANES]; LANES];
-                let some = self.maps.start + first..of.maps.min(self.maps.start + first + LANES);
-                for (window, map) in windows.iter_mut().zip(some) {
-                    let start = 9 * of.window(channel, map);
-                    // What is read behind the nine is not used.
-                    let end = weight.len().min(start + LANES);
-                    read(&weight[start..end], window);
-                }
+                let map = self.maps.start + first;
+                let count = LANES.min(of.maps.saturating_sub(map));
+                // What is read behind the nine is not used.
+                let windows = gathered(count, |i| &weight[9 * of.window(channel, map + i)..]);
                 let taps = turned(&windows);
                 for lane in (0..LANES).step_by(S::F32_LANES) {
                     let start = row * width + first + lane;

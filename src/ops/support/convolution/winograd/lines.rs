@@ -1,7 +1,7 @@
 //! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
 
 use super::lanes::LANES;
-use crate::product::square::{read, turned, write};
+use crate::product::square::{gathered, turned, write};
 use std::ops::Range;
 
 /// A few lines of pixels: `[lines, columns, channels]`, from line `first` on and round.
@@ -44,10 +44,10 @@ impl<'a> Lines<'a> {
             return line.fill(0.0);
         };
         let (before, rest) = line.split_at_mut(padding * self.pitch);
-        let (inside, after) = rest.split_at_mut((rows.width * self.pitch).min(rest.len()));
         before.fill(0.0);
-        after.fill(0.0);
-        rows.turn(inside, self.pitch);
+        rows.turn(rest, self.pitch);
+        let inside = (rows.width * self.pitch).min(rest.len());
+        rest[inside..].fill(0.0);
     }
 
     /// The lines.
@@ -83,27 +83,21 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Writes the pixels, `pitch` elements each. What is left of a pixel becomes 0.
+    /// Writes the pixels, `pitch` elements each, and arbitrary numbers to some behind them. What is left of a pixel becomes 0.
     #[inline(always)]
     fn turn(&self, line: &mut [f32], pitch: usize) {
-        let Self {
-            area, width, start, ..
-        } = *self;
         for first in self.planes.clone().step_by(LANES) {
             let count = LANES.min(self.planes.end - first);
             let offset = first - self.planes.start;
-            for left in (0..width).step_by(LANES) {
-                let columns = LANES.min(width - left);
-                let mut block = [[0.0; LANES]; LANES];
-                for (lane, row) in block.iter_mut().enumerate().take(count) {
-                    let at = (first + lane) * area + start + left;
-                    // What stands behind the columns is not used.
-                    let end = self.elements.len().min(at + LANES);
-                    read(&self.elements[at..end], row);
-                }
-                let pixels = line[left * pitch..].chunks_exact_mut(pitch).take(columns);
-                for (pixel, own) in pixels.zip(&turned(&block)) {
-                    write(own, &mut pixel[offset..]);
+            for left in (0..self.width).step_by(LANES) {
+                let start = first * self.area + self.start + left;
+                let square = gathered(count, |i| &self.elements[start + i * self.area..]);
+                let square = turned(&square);
+                for i in 0..LANES {
+                    let at = (left + i) * pitch + offset;
+                    if let Some(pixel) = line.get_mut(at..at + LANES) {
+                        write(square[i], pixel);
+                    }
                 }
             }
         }
@@ -117,14 +111,13 @@ pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], a
     for (block, planes) in planes.chunks_mut(LANES).enumerate() {
         for left in (0..at.len()).step_by(LANES) {
             let columns = LANES.min(at.len() - left);
-            let mut square = [[0.0; LANES]; LANES];
-            let pixels = line[left * pitch..].chunks_exact(pitch);
-            for (row, pixel) in square.iter_mut().zip(pixels).take(columns) {
-                read(&pixel[block * LANES..], row);
-            }
-            let start = at.start + left;
-            for (plane, row) in planes.iter_mut().zip(&turned(&square)) {
-                write(row, &mut plane[start..]);
+            let start = left * pitch + block * LANES;
+            let square = gathered(columns, |i| &line[start + i * pitch..]);
+            let square = turned(&square);
+            for i in 0..LANES {
+                if let Some(plane) = planes.get_mut(i) {
+                    write(square[i], &mut plane[at.start + left..]);
+                }
             }
         }
     }
