@@ -329,7 +329,8 @@ impl<O> Case<O> {
     }
 
     /// The same case, where central differences do not tell the derivative: at a kink (ties of a maximum, the end of a
-    /// logarithm), or where the operation bends within their step.
+    /// logarithm), where the operation bends within their step, or where an element's part in a long sum drowns in the
+    /// sum's rounding.
     pub fn without_differences(self) -> Self {
         Self {
             has_differences: false,

@@ -194,13 +194,14 @@ impl Op for BatchStatistics {
             Self,
             vec![uniform([4, 2, 40, 41], 998.0, 1002.0, 9)],
         ));
-        // Planes of different means, so that joining them counts.
+        // Planes of different means, so that joining them counts. An element's part is too small for differences.
         let mut x = uniform([5, 1, 130, 131], -1.0, 1.0, 10).into_f32();
         x.iter_mut()
             .enumerate()
             .for_each(|(i, x)| *x += (i / (130 * 131)) as f32);
         let x = array([5, 1, 130, 131].into(), x);
-        cases.push(Case::new("several slices of the host", Self, vec![x]));
+        let slices = Case::new("several slices of the host", Self, vec![x]);
+        cases.push(slices.without_differences());
         cases
     }
 }
