@@ -237,7 +237,7 @@ fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: us
                 let columns = TILE.min(width - start);
                 let rows = y.len().div_ceil(row).min(TILE);
                 let square = gathered(columns, |i| &x[(start + i) * stride..][..rows]);
-                for (y, line) in y.chunks_mut(row).zip(turned(&square)) {
+                for (y, line) in y.chunks_mut(row).zip(&turned(&square)) {
                     write(line, &mut y[start..start + columns]);
                 }
             }

@@ -29,45 +29,24 @@ pub(crate) fn turned(square: &Square) -> Square {
 #[inline(always)]
 pub(crate) fn gathered<'a>(count: usize, row: impl Fn(usize) -> &'a [f32]) -> Square {
     let mut square = [[0.0; SIDE]; SIDE];
-    // As many turns as there are registers: nothing passes through memory.
-    for i in 0..SIDE {
-        if i < count {
-            square[i] = read(row(i));
+    for (i, to) in square.iter_mut().enumerate().take(count) {
+        let from = row(i);
+        match from.first_chunk() {
+            Some(from) => *to = *from,
+            // A call that copies so little would cost more than the copy.
+            None => to.iter_mut().zip(from).for_each(|(to, x)| *to = *x),
         }
     }
     square
 }
 
-/// Up to 16 numbers from the start of a slice, then zeros.
-#[inline(always)]
-fn read(from: &[f32]) -> Lanes {
-    match from.first_chunk() {
-        Some(from) => *from,
-        None => read_some(from),
-    }
-}
-
-/// Apart, as it indexes numbers, which then cannot stay in a register.
-#[inline(never)]
-fn read_some(from: &[f32]) -> Lanes {
-    let mut to = [0.0; SIDE];
-    to.iter_mut().zip(from).for_each(|(to, x)| *to = *x);
-    to
-}
-
 /// Copies a vector, or the start of it, to a slice that may be shorter.
 #[inline(always)]
-pub(crate) fn write(from: Lanes, to: &mut [f32]) {
+pub(crate) fn write(from: &Lanes, to: &mut [f32]) {
     match to.first_chunk_mut() {
-        Some(to) => *to = from,
-        None => write_some(from, to),
+        Some(to) => *to = *from,
+        None => to.iter_mut().zip(from).for_each(|(to, x)| *to = *x),
     }
-}
-
-/// Apart, as it indexes numbers, which then cannot stay in a register.
-#[inline(never)]
-fn write_some(from: Lanes, to: &mut [f32]) {
-    to.iter_mut().zip(from).for_each(|(to, x)| *to = x);
 }
 
 /// With vectors of 16 lanes: left to itself the compiler moves one number at a time.

@@ -91,13 +91,12 @@ impl<'a> Rows<'a> {
             let offset = first - self.planes.start;
             for left in (0..self.width).step_by(LANES) {
                 let start = first * self.area + self.start + left;
-                let square = gathered(count, |i| &self.elements[start + i * self.area..]);
-                let square = turned(&square);
-                for i in 0..LANES {
-                    let at = (left + i) * pitch + offset;
-                    if let Some(pixel) = line.get_mut(at..at + LANES) {
-                        write(square[i], pixel);
-                    }
+                let square = turned(&gathered(count, |i| {
+                    &self.elements[start + i * self.area..]
+                }));
+                let pixels = line[left * pitch..].chunks_exact_mut(pitch);
+                for (pixel, row) in pixels.zip(&square) {
+                    write(row, &mut pixel[offset..]);
                 }
             }
         }
@@ -112,12 +111,9 @@ pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], a
         for left in (0..at.len()).step_by(LANES) {
             let columns = LANES.min(at.len() - left);
             let start = left * pitch + block * LANES;
-            let square = gathered(columns, |i| &line[start + i * pitch..]);
-            let square = turned(&square);
-            for i in 0..LANES {
-                if let Some(plane) = planes.get_mut(i) {
-                    write(square[i], &mut plane[at.start + left..]);
-                }
+            let square = turned(&gathered(columns, |i| &line[start + i * pitch..]));
+            for (plane, row) in planes.iter_mut().zip(&square) {
+                write(row, &mut plane[at.start + left..]);
             }
         }
     }
