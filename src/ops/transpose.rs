@@ -19,7 +19,7 @@ use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Tensor, View,
     ViewMut, eval_in_parallel, expect_reals, library,
 };
-use crate::product::square::{SIDE, gathered, turned, write};
+use crate::product::square::{SIDE, ZEROS, gather, turned, write};
 use crate::real::Real;
 use crate::shape::{Offsets, Shape};
 use crate::workers::{Workers, vectorised};
@@ -233,10 +233,11 @@ fn transpose_rows(x: &[f32], stride: usize, y: &mut [f32], row: usize, width: us
     vectorised(
         #[inline(always)]
         || {
+            let mut square = ZEROS;
             for start in (0..width).step_by(TILE) {
                 let columns = TILE.min(width - start);
                 let rows = y.len().div_ceil(row).min(TILE);
-                let square = gathered(columns, |i| &x[(start + i) * stride..][..rows]);
+                gather(&mut square, columns, |i| &x[(start + i) * stride..][..rows]);
                 for (y, line) in y.chunks_mut(row).zip(&turned(&square)) {
                     write(line, &mut y[start..start + columns]);
                 }

@@ -1,6 +1,6 @@
 //! The innermost loops: blocks of results that stay in registers while their sums run.
 
-use super::square::{SIDE, gathered, turned};
+use super::square::{SIDE, ZEROS, gather, turned};
 use super::{Accumulate, Matrix, MatrixMut, Order};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -127,11 +127,12 @@ fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
         }
         Order::Panels => unreachable!("they are whole"),
         Order::Columns => {
+            let mut square = ZEROS;
             for left in (0..columns).step_by(SIDE) {
                 let count = SIDE.min(columns - left);
                 for top in (0..depth).step_by(SIDE) {
                     let some = SIDE.min(depth - top);
-                    let square = gathered(count, |j| {
+                    gather(&mut square, count, |j| {
                         let start = (part.column + left + j) * b.pitch + first + top;
                         &b.slice[start..start + some]
                     });
@@ -207,7 +208,7 @@ impl Block<'_, '_, '_> {
         let Part { depth, .. } = self.part;
         let lines = self.panel.slice[self.vector * S::F32_LANES..].chunks(self.panel.pitch);
         let lines = lines.take(depth.len());
-        // Everything is indexed by constants, and not handed on, so that the sums stay in registers.
+        // Nothing but constants may index them until they are written: then they stay in registers.
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
         match self.a.order {
             Order::Rows => {
@@ -217,13 +218,7 @@ impl Block<'_, '_, '_> {
                     rows[i] = &self.a.slice[start..start + depth.len()];
                 }
                 for (l, line) in lines.enumerate().take(depth.len()) {
-                    let line = &S::as_simd_f32s(line).0[..N];
-                    for i in 0..M {
-                        let x = simd.splat_f32s(rows[i][l]);
-                        for j in 0..N {
-                            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
-                        }
-                    }
+                    add_term(simd, &mut sums, line, |i| rows[i][l]);
                 }
             }
             Order::Panels => unreachable!("a is checked"),
@@ -232,13 +227,7 @@ impl Block<'_, '_, '_> {
                 let columns = self.a.slice[start..].chunks(self.a.pitch);
                 for (column, line) in columns.zip(lines) {
                     let column = &column[..M];
-                    let line = &S::as_simd_f32s(line).0[..N];
-                    for i in 0..M {
-                        let x = simd.splat_f32s(column[i]);
-                        for j in 0..N {
-                            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
-                        }
-                    }
+                    add_term(simd, &mut sums, line, |i| column[i]);
                 }
             }
         }
@@ -292,6 +281,23 @@ impl Block<'_, '_, '_> {
                     Accumulate::Add => *to + sum,
                 };
             }
+        }
+    }
+}
+
+/// Adds a term to each sum: a number of a times a number of the panel's line.
+#[inline(always)]
+fn add_term<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; N]; M],
+    line: &[f32],
+    a: impl Fn(usize) -> f32,
+) {
+    let line = &S::as_simd_f32s(line).0[..N];
+    for i in 0..M {
+        let x = simd.splat_f32s(a(i));
+        for j in 0..N {
+            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
         }
     }
 }

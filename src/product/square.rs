@@ -9,6 +9,9 @@ pub(crate) type Lanes = [f32; SIDE];
 /// A square, row by row.
 pub(crate) type Square = [Lanes; SIDE];
 
+/// A square of zeros.
+pub(crate) const ZEROS: Square = [[0.0; SIDE]; SIDE];
+
 /// The square whose rows are the columns of this one.
 #[inline(always)]
 pub(crate) fn turned(square: &Square) -> Square {
@@ -25,19 +28,21 @@ pub(crate) fn turned(square: &Square) -> Square {
     turned
 }
 
-/// The square of some rows: up to 16 numbers from the start of each, zeros where there are none.
+/// Writes the first rows of a square: up to 16 numbers from the start of each slice, then zeros. The other rows stay as they
+/// are.
 #[inline(always)]
-pub(crate) fn gathered<'a>(count: usize, row: impl Fn(usize) -> &'a [f32]) -> Square {
-    let mut square = [[0.0; SIDE]; SIDE];
+pub(crate) fn gather<'a>(square: &mut Square, count: usize, row: impl Fn(usize) -> &'a [f32]) {
     for (i, to) in square.iter_mut().enumerate().take(count) {
         let from = row(i);
         match from.first_chunk() {
             Some(from) => *to = *from,
-            // A call that copies so little would cost more than the copy.
-            None => to.iter_mut().zip(from).for_each(|(to, x)| *to = *x),
+            None => {
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = from.get(i).copied().unwrap_or(0.0);
+                }
+            }
         }
     }
-    square
 }
 
 /// Copies a vector, or the start of it, to a slice that may be shorter.

@@ -73,14 +73,15 @@ impl Unfold {
                     let lines = lines.skip(tap).step_by(self.taps.len()).take(planes.count);
                     for (plane, line) in lines.enumerate() {
                         let line = &mut line[offset..offset + end - done];
-                        if !is_inside || seen.is_empty() {
+                        let is_whole = is_inside && seen.len() == line.len();
+                        if !is_whole {
                             line.fill(0.0);
+                        }
+                        if !is_inside || seen.is_empty() {
                             continue;
                         }
                         let plane = (image * planes.all + planes.first + plane) * area;
                         let from = plane + start + (seen.start - columns.start) * self.step[1];
-                        line[..seen.start - done].fill(0.0);
-                        line[seen.end - done..].fill(0.0);
                         copy_with_step(
                             &planes.elements[from..plane + area],
                             self.step[1],
@@ -196,14 +197,14 @@ fn copy_with_step(source: &[f32], step: usize, into: &mut [f32]) {
     match step {
         1 => into.copy_from_slice(&source[..into.len()]),
         2 => {
-            // The last element has no right neighbour to pair with.
-            let Some((last, most)) = into.split_last_mut() else {
-                return;
-            };
-            most.iter_mut()
-                .zip(source.chunks_exact(2))
-                .for_each(|(to, from)| *to = from[0]);
-            *last = source[2 * most.len()];
+            let (pairs, rest) = source.as_chunks::<2>();
+            into.iter_mut()
+                .zip(pairs)
+                .for_each(|(to, [from, _])| *to = *from);
+            // The last element may have no right neighbour to pair with.
+            if let (Some(to), [from]) = (into.get_mut(pairs.len()), rest) {
+                *to = *from;
+            }
         }
         _ => into
             .iter_mut()

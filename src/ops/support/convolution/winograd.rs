@@ -29,7 +29,7 @@ mod weight_grad;
 use super::Geometry;
 use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
-use crate::product::square::{gathered, turned};
+use crate::product::square::{ZEROS, gather, turned};
 use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
@@ -71,13 +71,6 @@ pub(in crate::ops) struct Winograd {
     windows: Windows,
 }
 
-/// The elements from one point of a piece to the next: as far apart that neighbours do not share a place in the first-level
-/// cache.
-fn distance(tiles: usize, planes: usize) -> usize {
-    const WAY: usize = 1024;
-    (tiles * padded(planes)).next_multiple_of(WAY) + 5 * LANES
-}
-
 /// How the window of a channel and a map stands in the weight `[K, C, 3, 3]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Windows {
@@ -85,6 +78,13 @@ enum Windows {
     Upright,
     /// The gradient of the input reads maps K and computes channels C, through the window turned by half a circle.
     Turned,
+}
+
+/// The elements from one point of a piece to the next: as far apart that neighbours do not share a place in the first-level
+/// cache.
+fn distance(tiles: usize, planes: usize) -> usize {
+    const WAY: usize = 1024;
+    (tiles * padded(planes)).next_multiple_of(WAY) + 5 * LANES
 }
 
 impl Winograd {
@@ -425,12 +425,15 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (of, weight, width) = (self.of, self.weight, self.maps.len());
+        let mut windows = ZEROS;
         for (row, channel) in self.channels.enumerate() {
             for first in (0..width).step_by(LANES) {
                 let map = self.maps.start + first;
                 let count = LANES.min(of.maps.saturating_sub(map));
                 // What is read behind the nine is not used.
-                let windows = gathered(count, |i| &weight[9 * of.window(channel, map + i)..]);
+                gather(&mut windows, count, |i| {
+                    &weight[9 * of.window(channel, map + i)..]
+                });
                 let taps = turned(&windows);
                 for lane in (0..LANES).step_by(S::F32_LANES) {
                     let start = row * width + first + lane;

@@ -1,7 +1,7 @@
 //! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
 
 use super::lanes::LANES;
-use crate::product::square::{gathered, turned, write};
+use crate::product::square::{ZEROS, gather, turned, write};
 use std::ops::Range;
 
 /// A few lines of pixels: `[lines, columns, channels]`, from line `first` on and round.
@@ -83,19 +83,21 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Writes the pixels, `pitch` elements each, and arbitrary numbers to some behind them. What is left of a pixel becomes 0.
+    /// Writes the pixels, `pitch` elements each, and arbitrary numbers to some behind them, and
+    /// to what is left of a pixel.
     #[inline(always)]
     fn turn(&self, line: &mut [f32], pitch: usize) {
+        let mut square = ZEROS;
         for first in self.planes.clone().step_by(LANES) {
             let count = LANES.min(self.planes.end - first);
             let offset = first - self.planes.start;
             for left in (0..self.width).step_by(LANES) {
                 let start = first * self.area + self.start + left;
-                let square = turned(&gathered(count, |i| {
+                gather(&mut square, count, |i| {
                     &self.elements[start + i * self.area..]
-                }));
+                });
                 let pixels = line[left * pitch..].chunks_exact_mut(pitch);
-                for (pixel, row) in pixels.zip(&square) {
+                for (pixel, row) in pixels.zip(&turned(&square)) {
                     write(row, &mut pixel[offset..]);
                 }
             }
@@ -107,12 +109,14 @@ impl<'a> Rows<'a> {
 /// behind them. Lines come in order: what belongs there is written later.
 #[inline(always)]
 pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], at: Range<usize>) {
+    let mut square = ZEROS;
     for (block, planes) in planes.chunks_mut(LANES).enumerate() {
         for left in (0..at.len()).step_by(LANES) {
             let columns = LANES.min(at.len() - left);
             let start = left * pitch + block * LANES;
-            let square = turned(&gathered(columns, |i| &line[start + i * pitch..]));
-            for (plane, row) in planes.iter_mut().zip(&square) {
+            gather(&mut square, columns, |i| &line[start + i * pitch..]);
+
+            for (plane, row) in planes.iter_mut().zip(&turned(&square)) {
                 write(row, &mut plane[at.start + left..]);
             }
         }
