@@ -213,9 +213,9 @@ impl Block<'_, '_, '_> {
         match self.a.order {
             Order::Rows => {
                 let mut rows: [&[f32]; M] = [&[]; M];
-                for i in 0..M {
+                for (i, row) in rows.iter_mut().enumerate() {
                     let start = (self.row + i) * self.a.pitch + depth.start;
-                    rows[i] = &self.a.slice[start..start + depth.len()];
+                    *row = &self.a.slice[start..start + depth.len()];
                 }
                 for (l, line) in lines.enumerate().take(depth.len()) {
                     add_term(simd, &mut sums, line, |i| rows[i][l]);
@@ -236,13 +236,11 @@ impl Block<'_, '_, '_> {
         if first + N * S::F32_LANES <= end {
             return self.write::<S, M, N>(simd, &sums, first);
         }
-        let mut rest = [[simd.splat_f32s(0.0); N]; M];
-        for i in 0..M {
-            for j in 0..N {
-                rest[i][j] = sums[i][j];
-            }
+        let mut copy = [[simd.splat_f32s(0.0); N]; M];
+        for (to, sums) in copy.iter_mut().zip(&sums) {
+            to.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum);
         }
-        self.write_some::<S, N>(&rest, first..end);
+        self.write_some::<S, N>(&copy, first..end);
     }
 
     /// Writes the sums, or adds them to what is there.
@@ -254,13 +252,12 @@ impl Block<'_, '_, '_> {
         first: usize,
     ) {
         let columns = first..first + N * S::F32_LANES;
-        for i in 0..M {
+        for (i, sums) in sums.iter().enumerate() {
             let row = self.c.row(self.row + i, columns.clone());
-            let row = S::as_mut_simd_f32s(row).0;
-            for j in 0..N {
-                row[j] = match self.part.accumulate {
-                    Accumulate::Overwrite => sums[i][j],
-                    Accumulate::Add => simd.add_f32s(row[j], sums[i][j]),
+            for (to, sum) in S::as_mut_simd_f32s(row).0.iter_mut().zip(sums) {
+                *to = match self.part.accumulate {
+                    Accumulate::Overwrite => *sum,
+                    Accumulate::Add => simd.add_f32s(*to, *sum),
                 };
             }
         }
@@ -294,10 +291,10 @@ fn add_term<S: Simd, const M: usize, const N: usize>(
     a: impl Fn(usize) -> f32,
 ) {
     let line = &S::as_simd_f32s(line).0[..N];
-    for i in 0..M {
+    for (i, sums) in sums.iter_mut().enumerate() {
         let x = simd.splat_f32s(a(i));
-        for j in 0..N {
-            sums[i][j] = simd.mul_add_e_f32s(x, line[j], sums[i][j]);
+        for (sum, b) in sums.iter_mut().zip(line) {
+            *sum = simd.mul_add_e_f32s(x, *b, *sum);
         }
     }
 }
