@@ -42,7 +42,7 @@ pub enum Order {
     Rows,
     /// Those of a column.
     Columns,
-    /// Those of a row within a panel of [`WIDTH`] columns. Whole panels stand one after another: what they hold behind the
+    /// Those of a row within a panel of 64 columns. Whole panels stand one after another: what they hold behind the
     /// last column is not used. Only for the right operand.
     Panels,
 }

@@ -174,9 +174,10 @@ impl Unfold {
         }
     }
 
-    /// The planes that the panels of so many rows of positions take at once.
+    /// The planes that the panels of so many rows of positions take at once: equal parts of all.
     fn planes_per_panel(&self, planes: usize, rows: usize) -> usize {
-        (PANELS / self.elements(1, rows).max(1)).clamp(1, planes.max(1))
+        let most = (PANELS / self.elements(1, rows).max(1)).max(1);
+        planes.div_ceil(planes.div_ceil(most).max(1)).max(1)
     }
 
     /// The elements of the panels of up to so many rows of positions.

@@ -12,40 +12,63 @@ use std::ops::Range;
 
 /// The pieces of a batch, whose tiles are transformed before points are multiplied.
 const PIECES: usize = 8;
+/// The parts of the tiles that have sums of their own, where these are small.
+const PARTS: usize = 16;
+/// The elements of small sums.
+const SMALL: usize = 1 << 18;
 
 /// How the work is cut, in rows of tiles, counted across images.
+///
+/// Where sums are small each part of the tiles has its own, which are added up at the end: no worker waits for another. Where
+/// they are large there is one part, which goes in batches: workers share out a batch's pieces, then its points.
 struct SumCut {
     /// Rows of a piece.
     piece: usize,
-    /// The elements of a piece's transformed patches.
-    patches: usize,
-    /// The elements of a piece's transformed gradients.
-    grads: usize,
+    /// Pieces of a part.
+    pieces: usize,
+    /// Parts.
+    parts: usize,
+    /// The memory of a piece: lines, its transformed patches and its transformed gradients.
+    memory: [usize; 3],
+    /// The sums of a part: `[points, maps, channels]`.
+    sums: usize,
+}
+
+impl SumCut {
+    /// The parts of a piece's memory.
+    fn split<'a>(&self, memory: &'a mut [f32]) -> [&'a mut [f32]; 3] {
+        let [lines, patches, _] = self.memory;
+        let (lines, memory) = memory.split_at_mut(lines);
+        let (patches, grads) = memory.split_at_mut(patches);
+        [lines, patches, grads]
+    }
 }
 
 impl Winograd {
     fn sum_cut(&self) -> SumCut {
-        let piece = self.cut().tile;
+        let (side, piece) = (self.side(), self.cut().tile);
+        let read = self.lines(side + 2, 2, self.channels);
+        let grads = self.lines(side, 0, self.maps);
         let points = |planes| self.points() * distance(piece * self.tiles()[1], planes);
+        let all = (self.images * self.tiles()[0]).div_ceil(piece);
+        let sums = self.points() * self.maps * padded(self.channels);
+        let pieces = all.div_ceil(if sums <= SMALL { PARTS } else { 1 });
         SumCut {
             piece,
-            patches: points(self.channels),
-            grads: points(self.maps),
+            pieces,
+            parts: all.div_ceil(pieces),
+            memory: [read.max(grads), points(self.channels), points(self.maps)],
+            sums,
         }
     }
 
-    /// The scratch buffers of [`weight_grad`](Self::weight_grad): lines for each worker, the transformed patches and
-    /// gradients of a batch, and the sums of all batches.
+    /// The scratch buffers of [`weight_grad`](Self::weight_grad): memory for a piece of each worker, or for those of a batch;
+    /// the sums of all parts.
     pub(in crate::ops) fn weight_grad_scratch(&self, threads: usize) -> Vec<usize> {
-        let (side, cut) = (self.side(), self.sum_cut());
-        let read = self.lines(side + 2, 2, self.channels);
-        let grads = self.lines(side, 0, self.maps);
-        vec![
-            threads * read.max(grads),
-            PIECES * cut.patches,
-            PIECES * cut.grads,
-            self.points() * self.maps * padded(self.channels),
-        ]
+        let cut = self.sum_cut();
+        let pieces = if cut.parts > 1 { threads } else { PIECES };
+        let memory: usize = cut.memory.iter().sum();
+        vec![pieces * memory, cut.parts * cut.sums]
     }
 
     /// Computes the gradient of the weight `[maps, channels, 3, 3]`.
@@ -73,39 +96,40 @@ impl Winograd {
         scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
-        let [lines, patches, grads, sums] = scratch else {
-            unreachable!("four buffers")
+        let [memory, sums] = scratch else {
+            unreachable!("two buffers")
         };
-        let (cut, all) = (self.sum_cut(), self.images * self.tiles()[0]);
-        for start in (0..all).step_by(PIECES * cut.piece) {
-            let end = all.min(start + PIECES * cut.piece);
-            let pieces = (start..end).step_by(cut.piece);
-            let pieces = pieces.map(|at| at..(at + cut.piece).min(end));
-            let memory = patches
-                .chunks_exact_mut(cut.patches)
-                .zip(grads.chunks_exact_mut(cut.grads));
-            let work = pieces.clone().zip(memory);
-            workers.each_with_panel(lines, work, |(units, (patches, grads)), lines| {
-                simd(TransformBoth::<A, TILE, SIDE> {
-                    of: self,
-                    operands,
-                    units,
-                    patches,
-                    grads,
-                    lines,
-                    algorithm: PhantomData,
-                });
+        let cut = self.sum_cut();
+        let transform = |units, memory: &mut [f32]| {
+            simd(TransformBoth::<A, TILE, SIDE> {
+                of: self,
+                operands,
+                units,
+                memory: cut.split(memory),
+                algorithm: PhantomData,
             });
-            let accumulate = match start {
-                0 => Accumulate::Overwrite,
-                _ => Accumulate::Add,
-            };
-            self.sum_up([patches, grads], pieces, sums, accumulate, workers);
+        };
+        if cut.parts > 1 {
+            let parts = sums.chunks_exact_mut(cut.sums).enumerate().take(cut.parts);
+            workers.each_with_panel(memory, parts, |(part, sums), memory| {
+                let mut accumulate = Accumulate::Overwrite;
+                for units in self.pieces(&cut, part * cut.pieces, cut.pieces) {
+                    transform(units.clone(), memory);
+                    let points = sums.chunks_exact_mut(cut.sums / self.points());
+                    for (point, sums) in points.enumerate() {
+                        self.add(&cut, [point, units.len()], memory, sums, accumulate);
+                    }
+                    accumulate = Accumulate::Add;
+                }
+            });
+        } else {
+            self.sum_batches(&cut, memory, sums, workers, transform);
         }
         let sums = &**sums;
         workers.each_chunk(weight_grad, 9 * self.channels, |map, windows| {
             simd(FinishRow::<A, TILE, SIDE> {
                 of: self,
+                cut: &cut,
                 sums,
                 map,
                 windows,
@@ -114,34 +138,68 @@ impl Winograd {
         });
     }
 
-    /// Adds the products over the tiles of a batch to the sums, `[points, maps, channels]`.
-    fn sum_up(
+    /// Computes the sums of a single part, batch by batch. `transform` is given the rows of a piece and its memory.
+    fn sum_batches(
         &self,
-        [patches, grads]: [&[f32]; 2],
-        pieces: impl Iterator<Item = Range<usize>> + Clone + Send + Sync,
+        cut: &SumCut,
+        memory: &mut [f32],
+        sums: &mut [f32],
+        workers: &Workers,
+        transform: impl Fn(Range<usize>, &mut [f32]) + Send + Sync,
+    ) {
+        let each: usize = cut.memory.iter().sum();
+        for first in (0..cut.pieces).step_by(PIECES) {
+            let pieces = self.pieces(cut, first, PIECES);
+            let work = pieces.clone().zip(memory.chunks_exact_mut(each));
+            workers.each(work, |(units, memory)| transform(units, memory));
+            let memory = &*memory;
+            let points = sums.chunks_exact_mut(cut.sums / self.points());
+            workers.each(points.enumerate(), |(point, sums)| {
+                for (index, units) in pieces.clone().enumerate() {
+                    let accumulate = match first + index {
+                        0 => Accumulate::Overwrite,
+                        _ => Accumulate::Add,
+                    };
+                    let memory = &memory[index * each..];
+                    self.add(cut, [point, units.len()], memory, sums, accumulate);
+                }
+            });
+        }
+    }
+
+    /// The rows of `count` pieces from number `first` on, or of as many as there are.
+    fn pieces(
+        &self,
+        cut: &SumCut,
+        first: usize,
+        count: usize,
+    ) -> impl Iterator<Item = Range<usize>> + Clone + Send + Sync + use<> {
+        let (piece, all) = (cut.piece, self.images * self.tiles()[0]);
+        let starts = (first * piece..all).step_by(piece).take(count);
+        starts.map(move |at| at..(at + piece).min(all))
+    }
+
+    /// Adds the product of a point over the tiles of a piece of so many rows to its sums, `[maps, channels]`.
+    fn add(
+        &self,
+        cut: &SumCut,
+        [point, rows]: [usize; 2],
+        memory: &[f32],
         sums: &mut [f32],
         accumulate: Accumulate,
-        workers: &Workers,
     ) {
-        let (cut, channels) = (self.sum_cut(), padded(self.channels));
-        let points = sums.chunks_exact_mut(self.maps * channels).enumerate();
-        workers.each(points, |(point, sums)| {
-            let mut accumulate = accumulate;
-            for (index, units) in pieces.clone().enumerate() {
-                let tiles = units.len() * self.tiles()[1];
-                let grads = &grads[index * cut.grads + point * distance(tiles, self.maps)..];
-                let patches =
-                    &patches[index * cut.patches + point * distance(tiles, self.channels)..];
-                product(
-                    [self.maps, self.channels, tiles],
-                    Matrix::columns(grads, padded(self.maps)),
-                    Matrix::rows(patches, channels),
-                    MatrixMut::rows(sums, channels),
-                    accumulate,
-                );
-                accumulate = Accumulate::Add;
-            }
-        });
+        let [lines, patches, _] = cut.memory;
+        let tiles = rows * self.tiles()[1];
+        let channels = padded(self.channels);
+        let of_x = &memory[lines + point * distance(tiles, self.channels)..];
+        let of_y = &memory[lines + patches + point * distance(tiles, self.maps)..];
+        product(
+            [self.maps, self.channels, tiles],
+            Matrix::columns(of_y, padded(self.maps)),
+            Matrix::rows(of_x, channels),
+            MatrixMut::rows(sums, channels),
+            accumulate,
+        );
     }
 
     /// The transformed gradients of the rows of tiles `units`, counted across images: for each point `[tiles, maps]`.
@@ -192,9 +250,7 @@ struct TransformBoth<'a, A, const TILE: usize, const SIDE: usize> {
     of: &'a Winograd,
     operands: [&'a [f32]; 2],
     units: Range<usize>,
-    patches: &'a mut [f32],
-    grads: &'a mut [f32],
-    lines: &'a mut [f32],
+    memory: [&'a mut [f32]; 3],
     algorithm: PhantomData<A>,
 }
 
@@ -205,17 +261,17 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { of, lines, .. } = self;
-        let [x, output_grad] = self.operands;
-        let units = self.units.clone();
-        of.transform_patches::<S, A, TILE, SIDE>(simd, x, units, lines, self.patches);
-        of.transform_grads::<S, A, TILE, SIDE>(simd, output_grad, self.units, lines, self.grads);
+        let Self { of, units, .. } = self;
+        let ([x, output_grad], [lines, patches, grads]) = (self.operands, self.memory);
+        of.transform_patches::<S, A, TILE, SIDE>(simd, x, units.clone(), lines, patches);
+        of.transform_grads::<S, A, TILE, SIDE>(simd, output_grad, units, lines, grads);
     }
 }
 
-/// The transform of the sums of a map back to windows of 9 elements.
+/// The transform of the sums of a map, over all parts, back to windows of 9 elements.
 struct FinishRow<'a, A, const TILE: usize, const SIDE: usize> {
     of: &'a Winograd,
+    cut: &'a SumCut,
     sums: &'a [f32],
     map: usize,
     windows: &'a mut [f32],
@@ -236,7 +292,11 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
             let mut taps = [0.0; 9 * LANES];
             around(
                 simd,
-                |i, j| Vector::read(simd, self.sums, (i * SIDE + j) * maps * channels + at),
+                |i, j| {
+                    let place = (i * SIDE + j) * maps * channels + at;
+                    let of = |part| Vector::read(simd, self.sums, part * self.cut.sums + place);
+                    (1..self.cut.parts).fold(of(0), |sum, part| sum + of(part))
+                },
                 #[inline(always)]
                 |x| A::to_window(x),
                 |tap, values| values.write(&mut taps, tap * S::F32_LANES),
