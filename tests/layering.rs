@@ -188,7 +188,7 @@ fn devices_threads_and_files_stay_in_their_rooms() {
         ("thread::spawn", vec!["data"]),
         ("thread::scope", vec!["workers.rs"]),
         ("thread::Builder", vec!["data", "workers.rs"]),
-        ("unsafe {", vec!["exec/gpu", "product.rs"]),
+        ("unsafe {", vec!["exec/gpu"]),
         ("fs::", files_homes.to_vec()),
         ("File::", files_homes.to_vec()),
     ];

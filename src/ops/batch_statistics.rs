@@ -9,8 +9,8 @@
 //! batch statistics does not come this way: its own rule includes the path through mean and variance.
 //!
 //! **Numerics.** Slices (on a device at least 4096 elements each, on the host so many planes as stay in the cache) are
-//! treated in two passes, mean before deviations, and joined by Chan's formula; so a mean far from 0 costs no digits of the variance beyond those
-//! that x itself lacks. Against two passes over the whole channel this adds, to first order in the error of a mean, at
+//! treated in two passes, mean before deviations, and joined by Chan's formula; so a mean far from 0 costs no digits of the
+//! variance beyond those that x itself lacks. Against two passes over the whole channel this adds, to first order in the error of a mean, at
 //! most that error's effect once more, and the depth of a mean's sum twice to that of the squares: the bound says so.
 //!
 //! **Cost.** Four operations an element; x is read from memory once, the second time from a cache; bound by memory.

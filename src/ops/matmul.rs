@@ -43,7 +43,7 @@ static SHADER: Shader = Shader {
 
 /// The columns of a piece of work on the host: two panels.
 const COLUMNS: usize = 128;
-/// The rows of a piece of work on the host at most, and at least: each piece packs its columns of b.
+/// The rows of a piece of work on the host at most, and about as few as pay for packing its columns of b.
 const ROWS: [usize; 2] = [512, 64];
 /// The pieces that the host makes at least, if there are rows enough.
 const PIECES: usize = 16;
@@ -301,6 +301,17 @@ impl Op for Matmul {
             return;
         }
         let (rows, wide) = (rows_per_piece(batch, m, n), n.div_ceil(COLUMNS));
+        let overwrite = Accumulate::Overwrite;
+        if wide == 1 {
+            let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
+                let blocks = y.chunks_mut(rows * n).enumerate();
+                blocks.map(move |(block, y)| (index, block * rows, y))
+            });
+            return workers.each(pieces, |(index, row, y)| {
+                let [a, b] = self.operands(&extents, operands, [index, row, 0]);
+                product([y.len() / n, n, k], a, b, MatrixMut::rows(y, n), overwrite);
+            });
+        }
         let mut pieces: Vec<Vec<&mut [f32]>> = (0..batch * m.div_ceil(rows) * wide)
             .map(|_| Vec::new())
             .collect();
@@ -314,7 +325,7 @@ impl Op for Matmul {
             let (index, row) = (high / m.div_ceil(rows), high % m.div_ceil(rows) * rows);
             let [a, b] = self.operands(&extents, operands, [index, row, column]);
             let size = [y.len(), y[0].len(), k];
-            product(size, a, b, MatrixMut::Rows(&mut y), Accumulate::Overwrite);
+            product(size, a, b, MatrixMut::Rows(&mut y), overwrite);
         });
     }
 

@@ -173,8 +173,8 @@ fn multiply<S: Simd>(
                 (1, _) => block.some_rows::<S, 1>(simd, rows - row),
                 (2, _) => block.some_rows::<S, 2>(simd, rows - row),
                 (3, 4) => block.some_rows::<S, 3>(simd, rows - row),
-                (_, 4) => block.some_rows::<S, 4>(simd, rows - row),
-                _ => {}
+                (4, 4) => block.some_rows::<S, 4>(simd, rows - row),
+                _ => unreachable!("at most four vectors, or two"),
             }
         }
     }

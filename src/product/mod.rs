@@ -3,10 +3,10 @@
 //! **Method.** b is taken by panels of 64 columns and at most 512 rows, a by 6 rows: the sums of such a block of results
 //! stay in registers while the terms pass by (Goto and van de Geijn, *Anatomy of High-Performance Matrix
 //! Multiplication*, ACM TOMS 2008). Columns of b are copied to make a panel, unless b is one; a is read where it stands. That
-//! is why this is no library's product: convolutions write the panels that they need, and nothing is copied twice.
+//! is why this is no library's product: convolutions write their panels themselves.
 //!
 //! **Numerics.** Each element is summed up in the order of its terms, in runs of 512 that are added to what was there, by
-//! fused additions where the machine has them. How a product is cut changes no bit.
+//! fused additions where the machine has them. How a product is cut by rows and columns changes no bit.
 //!
 //! A product is never shared out among threads here, so its bits depend on the operands alone. Whoever wants several
 //! cores cuts the work by its shape and computes each piece as a product of its own.
@@ -81,13 +81,12 @@ impl<'a> Matrix<'a> {
         Self::new(Order::Panels, slice, rows)
     }
 
-    /// This matrix without its first rows and columns, of panels whole panels; nothing is left of one that does not have as
-    /// many.
+    /// This matrix without its first rows and columns; nothing is left of one that does not have as many. Not for panels.
     pub fn from(self, row: usize, column: usize) -> Self {
         let start = match self.order {
             Order::Rows => row * self.pitch + column,
             Order::Columns => column * self.pitch + row,
-            Order::Panels => (column / WIDTH * self.pitch + row) * WIDTH,
+            Order::Panels => unreachable!("panels are whole"),
         };
         Self {
             slice: self.slice.get(start..).unwrap_or_default(),
@@ -189,6 +188,7 @@ fn check(name: &str, matrix: Matrix, [rows, columns]: [usize; 2]) {
 mod tests {
     use super::*;
     use crate::rng::Stream;
+    use pulp::WithSimd as _;
 
     fn numbers(n: usize, seed: u64) -> Vec<f32> {
         let mut stream = Stream::new(seed, "product", 0, 0);
@@ -257,10 +257,45 @@ mod tests {
                 assert!(close, "{m} {n} {k}, layout {choice}: {got} for {exact}");
                 *got = 7.0;
             }
+            if ![m, n, k].contains(&0) {
+                let narrow = on_narrow_machines([m, n, k], [first, second], accumulate);
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let close = |c: &Vec<f32>| (c[i * n + j] - rows[i][j]).abs() < 1e-4;
+                    assert!(narrow.iter().all(close), "{m} {n} {k}, layout {choice}");
+                }
+            }
             let rest = c.iter().filter(|c| **c != 7.0);
             let rest = rest.filter(|c| **c == start || c.is_nan() && start.is_nan());
             assert_eq!(rest.count(), c.len() - m * n, "gaps are not written");
         }
+    }
+
+    /// The product on top of 0.5, or by itself, as machines with narrower vectors, or none, compute it.
+    fn on_narrow_machines(
+        size: [usize; 3],
+        [a, b]: [Matrix; 2],
+        accumulate: Accumulate,
+    ) -> Vec<Vec<f32>> {
+        let [m, n, _] = size;
+        let mut panel = vec![0.0; WIDTH * DEPTH];
+        let mut run = |compute: &dyn Fn(Work)| {
+            let mut c = vec![0.5; m * n];
+            compute(Work {
+                size,
+                a,
+                b,
+                c: MatrixMut::rows(&mut c, n),
+                accumulate,
+                panel: &mut panel,
+            });
+            c
+        };
+        let mut results = vec![run(&|work| work.with_simd(pulp::Scalar::new()))];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(v3) = pulp::x86::V3::try_new() {
+            results.push(run(&|work| work.with_simd(v3)));
+        }
+        results
     }
 
     /// Long sums go in several runs, and how a product is cut by rows and columns changes no bit.

@@ -19,7 +19,13 @@ pub(crate) fn turned(square: &Square) -> Square {
     if let Some(v4) = *wide::V4 {
         return wide::turned(v4, square);
     }
-    let mut turned = [[0.0; SIDE]; SIDE];
+    turned_anywhere(square)
+}
+
+/// The same on any machine.
+#[inline(always)]
+fn turned_anywhere(square: &Square) -> Square {
+    let mut turned = ZEROS;
     for (i, row) in square.iter().enumerate() {
         for (j, x) in row.iter().enumerate() {
             turned[j][i] = *x;
@@ -115,9 +121,10 @@ mod tests {
         for (i, x) in square.as_flattened_mut().iter_mut().enumerate() {
             *x = i as f32;
         }
-        let turned = turned(&square);
-        for (i, j) in (0..SIDE).flat_map(|i| (0..SIDE).map(move |j| (i, j))) {
-            assert_eq!(turned[i][j], square[j][i], "[{i}, {j}]");
+        for turned in [turned(&square), turned_anywhere(&square)] {
+            for (i, j) in (0..SIDE).flat_map(|i| (0..SIDE).map(move |j| (i, j))) {
+                assert_eq!(turned[i][j], square[j][i], "[{i}, {j}]");
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! How the host cuts the gradient of a convolution's weight, a long sum for each element.
 
 use super::{Geometry, Planes, Unfold};
-use crate::product::{Accumulate, Matrix, MatrixMut, Order, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, Order, WIDTH, product};
 use std::ops::Range;
 
 /// The columns of the weight, channels times taps, that a piece of work on the host computes.
 const COLUMNS: usize = 576;
+/// The elements of a panel at most, unless one channel has more.
+const PANEL: usize = 1 << 18;
 /// The pieces of work that the host makes at least, if the sum is long enough.
 const PIECES: usize = 16;
 
@@ -37,7 +39,9 @@ impl SumCut {
             ..
         } = *geometry;
         let tile = unfold.rows_per_tile();
-        let block = (COLUMNS / geometry.taps()).clamp(1, channels.max(1));
+        // Panels of wide rows have fewer channels.
+        let columns = (PANEL / (tile * geometry.output[1]).max(1)).min(COLUMNS) / WIDTH * WIDTH;
+        let block = (columns / geometry.taps()).clamp(1, channels.max(1));
         let blocks = channels.div_ceil(block);
         let piece = maps * block * geometry.taps();
         let tiles = (geometry.images * geometry.output[0]).div_ceil(tile);

@@ -47,6 +47,8 @@ const FEW_PLANES: usize = 16;
 const PIECE: usize = 1 << 17;
 /// The tiles of a piece at least: fewer would not be worth reading the weights.
 const TILES: usize = 48;
+/// The elements of a row of tiles, the least that a piece has, beyond which it would be too far from any cache.
+const LONGEST: usize = 1 << 22;
 /// The channels whose windows are transformed together: neighbours in the weight.
 const BLOCK: usize = 8;
 
@@ -107,7 +109,7 @@ impl Winograd {
             && conv.padding.iter().all(|&padding| padding <= 2)
             && channels.min(maps) >= FEW_PLANES
             && images * output[0] * output[1] >= FEW_RESULTS;
-        suits.then_some(Self {
+        let winograd = Self {
             tile: conv.winograd,
             images,
             channels,
@@ -116,7 +118,9 @@ impl Winograd {
             grid: output,
             padding: conv.padding,
             windows: Windows::Upright,
-        })
+        };
+        let row = input[1].max(output[1]).div_ceil(winograd.side()) * winograd.tile_elements();
+        (suits && row <= LONGEST).then_some(winograd)
     }
 
     /// The gradient of this convolution with respect to what it reads: a convolution itself.
@@ -146,6 +150,11 @@ impl Winograd {
         (self.side() + 2) * (self.side() + 2)
     }
 
+    /// The elements of a tile's transformed patch and sums.
+    fn tile_elements(&self) -> usize {
+        self.points() * (padded(self.channels) + padded(self.maps))
+    }
+
     /// Tiles above each other and side by side.
     fn tiles(&self) -> [usize; 2] {
         self.grid.map(|length| length.div_ceil(self.side()))
@@ -173,9 +182,8 @@ impl Winograd {
     fn cut(&self) -> Cut {
         let [high, wide] = self.tiles();
         let all = (self.images * high).max(1);
-        let tile = self.points() * (padded(self.channels) + padded(self.maps));
-        let tiles = (PIECE / tile).max(TILES);
-        let rows = all.div_ceil(all.div_ceil((tiles / wide).max(1)));
+        let tiles = (PIECE / self.tile_elements()).max(TILES);
+        let rows = all.div_ceil(all.div_ceil((tiles / wide.max(1)).max(1)));
         Cut::new(
             self.images,
             [1, self.maps],
@@ -398,7 +406,11 @@ impl Winograd {
                         );
                     }
                 }
-                for (i, line) in lines.chunks_exact(line).enumerate().take(height - top) {
+                for (i, line) in lines
+                    .chunks_exact(line)
+                    .enumerate()
+                    .take(TILE.min(height - top))
+                {
                     turn_back(line, pitch, runs, (top + i) * width..(top + i + 1) * width);
                 }
                 row += 1;
@@ -481,5 +493,27 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         of.transform_patches::<S, A, TILE, SIDE>(simd, self.source, units, lines, patches);
         of.multiply(patches, self.windows, &piece, sums);
         of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+    use crate::ops::Conv2d;
+
+    #[test]
+    fn images_without_columns_and_very_wide_ones_are_no_trouble() -> Result<()> {
+        let conv = Conv2d {
+            padding: [1, 2],
+            ..Conv2d::default()
+        };
+        let weight = [16, 16, 3, 3].into();
+        let empty = Geometry::new("conv2d", &conv, [1, 16, 64, 0].into(), weight)?;
+        let winograd = Winograd::new(&empty).map(|winograd| winograd.input_grad());
+        assert!(winograd.is_some_and(|winograd| !winograd.scratch(2).is_empty()));
+        let wide = Geometry::new("conv2d", &conv, [1, 16, 1, 1 << 20].into(), weight)?;
+        assert!(Winograd::new(&wide).is_none());
+        Ok(())
     }
 }

@@ -83,8 +83,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Writes the pixels, `pitch` elements each, and arbitrary numbers to some behind them, and
-    /// to what is left of a pixel.
+    /// Writes the pixels, `pitch` elements each, and arbitrary numbers to some behind them and to what is left of a pixel.
     #[inline(always)]
     fn turn(&self, line: &mut [f32], pitch: usize) {
         let mut square = ZEROS;
@@ -115,7 +114,6 @@ pub(super) fn turn_back(line: &[f32], pitch: usize, planes: &mut [&mut [f32]], a
             let columns = LANES.min(at.len() - left);
             let start = left * pitch + block * LANES;
             gather(&mut square, columns, |i| &line[start + i * pitch..]);
-
             for (plane, row) in planes.iter_mut().zip(&turned(&square)) {
                 write(row, &mut plane[at.start + left..]);
             }

@@ -21,7 +21,7 @@ const SMALL: usize = 1 << 18;
 ///
 /// Where sums are small each part of the tiles has its own, which are added up at the end: no worker waits for another. Where
 /// they are large there is one part, which goes in batches: workers share out a batch's pieces, then its points.
-struct SumCut {
+struct Parts {
     /// Rows of a piece.
     piece: usize,
     /// Pieces of a part.
@@ -34,7 +34,7 @@ struct SumCut {
     sums: usize,
 }
 
-impl SumCut {
+impl Parts {
     /// The parts of a piece's memory.
     fn split<'a>(&self, memory: &'a mut [f32]) -> [&'a mut [f32]; 3] {
         let [lines, patches, _] = self.memory;
@@ -45,7 +45,7 @@ impl SumCut {
 }
 
 impl Winograd {
-    fn sum_cut(&self) -> SumCut {
+    fn parts(&self) -> Parts {
         let (side, piece) = (self.side(), self.cut().tile);
         let read = self.lines(side + 2, 2, self.channels);
         let grads = self.lines(side, 0, self.maps);
@@ -53,7 +53,7 @@ impl Winograd {
         let all = (self.images * self.tiles()[0]).div_ceil(piece);
         let sums = self.points() * self.maps * padded(self.channels);
         let pieces = all.div_ceil(if sums <= SMALL { PARTS } else { 1 });
-        SumCut {
+        Parts {
             piece,
             pieces,
             parts: all.div_ceil(pieces),
@@ -65,8 +65,12 @@ impl Winograd {
     /// The scratch buffers of [`weight_grad`](Self::weight_grad): memory for a piece of each worker, or for those of a batch;
     /// the sums of all parts.
     pub(in crate::ops) fn weight_grad_scratch(&self, threads: usize) -> Vec<usize> {
-        let cut = self.sum_cut();
-        let pieces = if cut.parts > 1 { threads } else { PIECES };
+        let cut = self.parts();
+        let pieces = if cut.parts > 1 {
+            threads
+        } else {
+            PIECES.min(cut.pieces)
+        };
         let memory: usize = cut.memory.iter().sum();
         vec![pieces * memory, cut.parts * cut.sums]
     }
@@ -99,7 +103,7 @@ impl Winograd {
         let [memory, sums] = scratch else {
             unreachable!("two buffers")
         };
-        let cut = self.sum_cut();
+        let cut = self.parts();
         let transform = |units, memory: &mut [f32]| {
             simd(TransformBoth::<A, TILE, SIDE> {
                 of: self,
@@ -141,7 +145,7 @@ impl Winograd {
     /// Computes the sums of a single part, batch by batch. `transform` is given the rows of a piece and its memory.
     fn sum_batches(
         &self,
-        cut: &SumCut,
+        cut: &Parts,
         memory: &mut [f32],
         sums: &mut [f32],
         workers: &Workers,
@@ -170,7 +174,7 @@ impl Winograd {
     /// The rows of `count` pieces from number `first` on, or of as many as there are.
     fn pieces(
         &self,
-        cut: &SumCut,
+        cut: &Parts,
         first: usize,
         count: usize,
     ) -> impl Iterator<Item = Range<usize>> + Clone + Send + Sync + use<> {
@@ -182,7 +186,7 @@ impl Winograd {
     /// Adds the product of a point over the tiles of a piece of so many rows to its sums, `[maps, channels]`.
     fn add(
         &self,
-        cut: &SumCut,
+        cut: &Parts,
         [point, rows]: [usize; 2],
         memory: &[f32],
         sums: &mut [f32],
@@ -271,7 +275,7 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
 /// The transform of the sums of a map, over all parts, back to windows of 9 elements.
 struct FinishRow<'a, A, const TILE: usize, const SIDE: usize> {
     of: &'a Winograd,
-    cut: &'a SumCut,
+    cut: &'a Parts,
     sums: &'a [f32],
     map: usize,
     windows: &'a mut [f32],
