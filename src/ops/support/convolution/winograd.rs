@@ -33,8 +33,8 @@ use crate::product::square::{ZEROS, gather, turned};
 use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
-use lanes::{LANES, Vector, around, padded};
-use lines::{Lines, Rows, turn_back};
+use lanes::{LANES, Vector, around, distance, padded};
+use lines::{Planes, turn_back};
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -80,13 +80,6 @@ enum Windows {
     Upright,
     /// The gradient of the input reads maps K and computes channels C, through the window turned by half a circle.
     Turned,
-}
-
-/// The elements from one point of a piece to the next: as far apart that neighbours do not share a place in the first-level
-/// cache.
-fn distance(tiles: usize, planes: usize) -> usize {
-    const WAY: usize = 1024;
-    (tiles * padded(planes)).next_multiple_of(WAY) + 5 * LANES
 }
 
 impl Winograd {
@@ -296,52 +289,13 @@ impl Winograd {
         });
     }
 
-    /// The transformed patches of the rows of tiles `units`, counted across images: for each point `[tiles, planes]`.
-    #[inline(always)]
-    fn transform_patches<S: Simd, A, const TILE: usize, const SIDE: usize>(
-        &self,
-        simd: S,
-        source: &[f32],
-        units: Range<usize>,
-        lines: &mut [f32],
-        patches: &mut [f32],
-    ) where
-        A: Algorithm<TILE, SIDE>,
-    {
-        let ([high, wide], pitch) = (self.tiles(), padded(self.channels));
-        let distance = distance(units.len() * wide, self.channels);
-        let mut lines = Lines::new(lines, SIDE, TILE * wide + 2, pitch);
-        for (row, unit) in units.enumerate() {
-            let (image, top) = (unit / high, TILE * (unit % high));
-            // The next row of tiles sees two rows of the last.
-            let kept = if row > 0 && top > 0 {
-                lines.keep_last(2)
-            } else {
-                0
-            };
-            for line in kept..SIDE {
-                let at = (top + line).checked_sub(self.padding[0]);
-                let at = at.filter(|&at| at < self.source[0]);
-                let planes = image * self.channels..(image + 1) * self.channels;
-                lines.fill(
-                    line,
-                    self.padding[1],
-                    at.map(|at| Rows::new(source, self.source, planes, at)),
-                );
-            }
-            let lines: [&[f32]; SIDE] = lines.all();
-            for tile in 0..wide {
-                let start = (row * wide + tile) * pitch;
-                for lane in (0..pitch).step_by(S::F32_LANES) {
-                    around(
-                        simd,
-                        |i, j| Vector::read(simd, lines[i], (TILE * tile + j) * pitch + lane),
-                        #[inline(always)]
-                        |x| A::of_patch(x),
-                        |point, values| values.write(patches, point * distance + start + lane),
-                    );
-                }
-            }
+    /// The planes that are read.
+    fn read<'a>(&self, elements: &'a [f32]) -> Planes<'a> {
+        Planes {
+            elements,
+            count: self.channels,
+            size: self.source,
+            padding: self.padding,
         }
     }
 
@@ -406,13 +360,8 @@ impl Winograd {
                         );
                     }
                 }
-                for (i, line) in lines
-                    .chunks_exact(line)
-                    .enumerate()
-                    .take(TILE.min(height - top))
-                {
-                    turn_back(line, pitch, runs, (top + i) * width..(top + i + 1) * width);
-                }
+                let rows = lines.chunks_exact(line).take(TILE.min(height - top));
+                turn_back(rows, pitch, runs, [top * width, width]);
                 row += 1;
             }
         }
@@ -490,7 +439,14 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         let (lines, memory) = memory.split_at_mut(lines);
         let (patches, sums) = memory.split_at_mut(patches);
         let units = piece.units.clone();
-        of.transform_patches::<S, A, TILE, SIDE>(simd, self.source, units, lines, patches);
+        of.read(self.source).transform::<S, TILE, SIDE, SIDE>(
+            simd,
+            of,
+            units,
+            #[inline(always)]
+            |x| A::of_patch(x),
+            [lines, patches],
+        );
         of.multiply(patches, self.windows, &piece, sums);
         of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
     }

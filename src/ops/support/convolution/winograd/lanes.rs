@@ -13,6 +13,13 @@ pub(super) fn padded(planes: usize) -> usize {
     planes.next_multiple_of(LANES)
 }
 
+/// The elements from one point of a piece to the next: as far apart that neighbours do not share a place in the first-level
+/// cache.
+pub(super) fn distance(tiles: usize, planes: usize) -> usize {
+    const WAY: usize = 1024;
+    (tiles * padded(planes)).next_multiple_of(WAY) + 5 * LANES
+}
+
 /// A vector of neighbouring channels, as wide as this machine's are.
 #[derive(Clone, Copy)]
 pub(super) struct Vector<S: Simd> {

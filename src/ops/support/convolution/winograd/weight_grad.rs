@@ -1,9 +1,9 @@
 //! The gradient with respect to the weight.
 
 use super::algorithm::{Algorithm, Four, Two};
-use super::lanes::{LANES, Vector, around, padded};
-use super::lines::{Lines, Rows};
-use super::{Winograd, WinogradTile, distance};
+use super::lanes::{LANES, Vector, around, distance, padded};
+use super::lines::Planes;
+use super::{Winograd, WinogradTile};
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::workers::{Workers, simd};
 use pulp::{Simd, WithSimd};
@@ -205,48 +205,6 @@ impl Winograd {
             accumulate,
         );
     }
-
-    /// The transformed gradients of the rows of tiles `units`, counted across images: for each point `[tiles, maps]`.
-    #[inline(always)]
-    fn transform_grads<S: Simd, A, const TILE: usize, const SIDE: usize>(
-        &self,
-        simd: S,
-        output_grad: &[f32],
-        units: Range<usize>,
-        lines: &mut [f32],
-        grads: &mut [f32],
-    ) where
-        A: Algorithm<TILE, SIDE>,
-    {
-        let ([high, wide], pitch) = (self.tiles(), padded(self.maps));
-        let distance = distance(units.len() * wide, self.maps);
-        let mut lines = Lines::new(lines, TILE, TILE * wide, pitch);
-        for (row, unit) in units.enumerate() {
-            let (image, top) = (unit / high, TILE * (unit % high));
-            for line in 0..TILE {
-                let planes = image * self.maps..(image + 1) * self.maps;
-                let at = Some(top + line).filter(|&at| at < self.grid[0]);
-                lines.fill(
-                    line,
-                    0,
-                    at.map(|at| Rows::new(output_grad, self.grid, planes, at)),
-                );
-            }
-            let lines: [&[f32]; TILE] = lines.all();
-            for tile in 0..wide {
-                let start = (row * wide + tile) * pitch;
-                for lane in (0..pitch).step_by(S::F32_LANES) {
-                    around(
-                        simd,
-                        |i, j| Vector::read(simd, lines[i], (TILE * tile + j) * pitch + lane),
-                        #[inline(always)]
-                        |x| A::of_grads(x),
-                        |point, values| values.write(grads, point * distance + start + lane),
-                    );
-                }
-            }
-        }
-    }
 }
 
 /// The transforms of a piece's patches and gradients.
@@ -267,8 +225,28 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { of, units, .. } = self;
         let ([x, output_grad], [lines, patches, grads]) = (self.operands, self.memory);
-        of.transform_patches::<S, A, TILE, SIDE>(simd, x, units.clone(), lines, patches);
-        of.transform_grads::<S, A, TILE, SIDE>(simd, output_grad, units, lines, grads);
+        of.read(x).transform::<S, TILE, SIDE, SIDE>(
+            simd,
+            of,
+            units.clone(),
+            #[inline(always)]
+            |x| A::of_patch(x),
+            [lines, patches],
+        );
+        let grads_of_results = Planes {
+            elements: output_grad,
+            count: of.maps,
+            size: of.grid,
+            padding: [0, 0],
+        };
+        grads_of_results.transform::<S, TILE, TILE, SIDE>(
+            simd,
+            of,
+            units,
+            #[inline(always)]
+            |grads| A::of_grads(grads),
+            [lines, grads],
+        );
     }
 }
 
