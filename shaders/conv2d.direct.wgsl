@@ -1,16 +1,20 @@
-// y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], without tiles.
+// y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], plus
+// bias[k] if so asked; without tiles.
 // Room: src/ops/conv2d.rs
 // Uses: store_f32, index, convolution
-// Bindings: 0 x, 1 weight, 2 y, 3 the lengths
+// Bindings: 0 x, 1 weight, 2 bias, 3 y, 4 the lengths
 // Grid: one invocation four neighbouring positions of a map, workgroups of 256
-// Constants: KERNEL_H … DILATION_W: the window
+// Constants: KERNEL_H … DILATION_W: the window; BIAS: 1 to add the bias
 // Barriers: none
 // Order of summation: c, then r, then s
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;
-@group(0) @binding(2) var<storage, read_write> y: array<Store>;
-@group(0) @binding(3) var<uniform> params: Convolution;
+@group(0) @binding(2) var<storage, read> bias: array<Store>;
+@group(0) @binding(3) var<storage, read_write> y: array<Store>;
+@group(0) @binding(4) var<uniform> params: Convolution;
+
+override BIAS: u32 = 0u;
 
 /// Adds weight * x for what a tap sees of the plane from each of the positions.
 fn add_tap(sums: ptr<function, vec4<f32>>, first: vec3<u32>, tap: vec2<u32>, plane: u32, factor: f32) {
@@ -50,6 +54,9 @@ fn main(
                 add_tap(&sums, first, vec2<u32>(r, s), x_plane + c, factor);
             }
         }
+    }
+    if (BIAS != 0u) {
+        sums += f32(bias[map]);
     }
     for (var i = 0u; i < 4u; i++) {
         let own = 4u * (index % quads) + i;

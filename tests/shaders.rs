@@ -268,9 +268,8 @@ struct Declared {
     bytes: u32,
 }
 
-/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap; the last is what scales follow from, if the
-/// launch has some.
-fn bindings(name: &str, module: &Module) -> Vec<Declared> {
+/// The bindings of group 0 in order, which must be 0, 1, 2, … without a gap; and what scales follow from, if it is declared.
+fn bindings(name: &str, module: &Module) -> (Vec<Declared>, Option<Declared>) {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(place) = variable.binding else {
@@ -299,10 +298,11 @@ fn bindings(name: &str, module: &Module) -> Vec<Declared> {
             place.binding
         );
     }
+    let scales = found.remove(&SCALES_BINDING);
     let numbers: Vec<u32> = found.keys().copied().collect();
     let expected: Vec<u32> = (0..numbers.len() as u32).collect();
     assert_eq!(numbers, expected, "{name}: bindings have gaps");
-    found.into_values().collect()
+    (found.into_values().collect(), scales)
 }
 
 /// The scalars of a storage binding: a run-time sized array of them, or of vectors of them.
@@ -332,7 +332,7 @@ fn casts_are_valid_and_bind_both_storages() {
         assert_eq!(shader.text, files[shader.name], "{}", shader.name);
         assert_eq!(shader.uses.first(), Some(&library::STORE));
         let (module, _) = parse(&Launch::new(shader, []).stored(Storage::Half));
-        let declared = bindings(shader.name, &module);
+        let (declared, _) = bindings(shader.name, &module);
         let storage = declared.iter().filter(|own| own.element.is_some());
         let found: Vec<(u8, bool)> = storage.map(|own| (own.width, own.writes)).collect();
         assert_eq!(found, [(widths[0], false), (widths[1], true)]);
@@ -432,16 +432,15 @@ fn check_bindings(place: &str, module: &Module, case: &RoomCase, limits: &Limits
             bytes: 0,
         }
     };
-    let mut declared = bindings(place, module);
+    let (mut declared, scales) = bindings(place, module);
     if let Some(Binding::Scratch(i)) = launch.scales {
-        let scales = (declared.len() == SCALES_BINDING as usize + 1).then(|| declared.pop());
         let words = Declared {
             writes: false,
             width: 4,
             element: Some(Element::Index),
             bytes: 0,
         };
-        assert_eq!(scales, Some(Some(words)), "{place}: scales");
+        assert_eq!(scales, Some(words), "{place}: scales");
         assert!(i < scratch.len(), "{place}: scratch {i} is not planned");
     }
     let words = match declared.last() {

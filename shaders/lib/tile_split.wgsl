@@ -17,7 +17,7 @@ const TILE_UNUSUAL: u32 = 0x80000000u;
 const TILE_INFINITE: u32 = 0x7f800000u;
 
 /// 256 words for each operand.
-@group(0) @binding(4) var<storage, read> tile_largest: array<u32>;
+@group(0) @binding(9) var<storage, read> tile_largest: array<u32>;
 
 var<workgroup> tile_tops: array<vec2<u32>, 256>;
 

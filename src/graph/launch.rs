@@ -145,8 +145,9 @@ pub struct Launch {
     pub scales: Option<Binding>,
 }
 
-/// Where a product finds what the scales of its operands follow from: see `shaders/lib/tile_split.wgsl`.
-pub const SCALES_BINDING: u32 = 4;
+/// Where a product finds what the scales of its operands follow from, behind the other bindings of any launch: see
+/// `shaders/lib/tile_split.wgsl`.
+pub const SCALES_BINDING: u32 = 9;
 
 impl Launch {
     /// A launch of `shader` with the bindings in order; words, constants and workgroups follow.

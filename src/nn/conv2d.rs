@@ -74,9 +74,8 @@ pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<
         groups: settings.groups,
         ..ops::Conv2d::default()
     };
-    let y = ops::conv2d(x, weight, window)?;
     if settings.bias == Bias::No {
-        return Ok(scope.tap(y));
+        return Ok(scope.tap(ops::conv2d(x, weight, window)?));
     }
     let init = settings.bias_init;
     let bias = scope.parameter(
@@ -84,5 +83,5 @@ pub fn conv2d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv2d) -> Result<
         [k],
         init.unwrap_or(default_uniform(channels * r * s)),
     )?;
-    Ok(scope.tap(ops::add(y, ops::reshape(bias, [1, k, 1, 1])?)?))
+    Ok(scope.tap(ops::conv2d_bias(x, weight, bias, window)?))
 }

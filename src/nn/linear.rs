@@ -52,15 +52,5 @@ pub fn linear<'g>(
     let weight = scope.parameter("weight", [outputs, inputs], init)?;
     let init = settings.bias_init.unwrap_or(default_uniform(inputs));
     let bias = scope.parameter("bias", [outputs], init)?;
-    Ok(scope.tap(affine(x, weight, bias)?))
-}
-
-/// x · weightᵀ + bias.
-pub(super) fn affine<'g>(
-    x: Tensor<'g>,
-    weight: Tensor<'g>,
-    bias: Tensor<'g>,
-) -> Result<Tensor<'g>> {
-    let product = ops::matmul(x, weight, ops::Transpose::No, ops::Transpose::Yes)?;
-    ops::add(product, bias)
+    Ok(scope.tap(ops::linear(x, weight, bias)?))
 }

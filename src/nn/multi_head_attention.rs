@@ -1,6 +1,5 @@
 //! Attention between tokens, with its projections.
 
-use super::linear::affine;
 use super::{Linear, default_uniform, linear, truncated_normal, xavier_uniform};
 use crate::error::Result;
 use crate::graph::{Init, Scope, Tensor};
@@ -112,7 +111,7 @@ pub fn multi_head_attention<'g>(
         let _inside = own.enter();
         let weight = ops::slice(weight, 0, part * width, width)?;
         let bias = ops::slice(bias, 0, part * width, width)?;
-        Ok(own.tap(affine(tokens, weight, bias)?))
+        Ok(own.tap(ops::linear(tokens, weight, bias)?))
     };
     let (q, k, v) = (
         project(0, "q", x)?,

@@ -1,12 +1,14 @@
 //! The two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 //!
 //! **Definition.** y[n, k, i, j] = Σ over c, r, s of x[n, c′, i·stride + r·dilation − padding, j·…] · weight[k, c, r, s],
-//! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to.
+//! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to; plus bias[k] if there
+//! is such an input.
 //!
-//! **Shape.** x [N, C, H, W] and weight [K, C/groups, R, S] give y [N, K, H′, W′] with
+//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S] and bias `[K]` give y [N, K, H′, W′] with
 //! H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
 //!
-//! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`.
+//! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`, ∂L/∂bias is the sum of ∂L/∂y over all but
+//! its maps.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster, in tiles of 2 × 2 results, or of
@@ -26,13 +28,14 @@ use super::support::convolution::{Cut, Geometry, Planes, Winograd};
 use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Graph, Halves, Launch, Limits, Op, Shader, Target,
     Tensor, View, ViewMut, expect_reals, library,
 };
 use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
+use crate::shape::{KeepAxes, Shape};
 use crate::workers::Workers;
 use std::ops::Range;
 use std::sync::Arc;
@@ -119,6 +122,30 @@ pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Ten
     x.recorder().apply_one(conv, &[x, weight])
 }
 
+/// The same plus bias `[K]`, in one pass over memory.
+///
+/// ```
+/// # use axenic::{eval, ops::{self, Conv2d}};
+/// let [y] = eval(|r| {
+///     let (x, weight) = (r.constant([[[[1.0, 2.0, 3.0]]]]), r.constant([[[[10.0, 1.0]]]]));
+///     Ok([ops::conv2d_bias(x, weight, r.constant([0.5]), Conv2d::default())?])
+/// })?;
+/// assert_eq!(y, [[[[12.5, 23.5]]]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// As [`conv2d`], or the bias has not K elements.
+#[track_caller]
+pub fn conv2d_bias<'g>(
+    x: Tensor<'g>,
+    weight: Tensor<'g>,
+    bias: Tensor<'g>,
+    conv: Conv2d,
+) -> Result<Tensor<'g>> {
+    x.recorder().apply_one(conv, &[x, weight, bias])
+}
+
 /// The graph with all its convolutions and their gradients in tiles of this size where the host computes them.
 ///
 /// ```
@@ -186,7 +213,7 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
-    const INPUTS: &'static [&'static str] = &["x", "weight"];
+    const INPUTS: &'static [&'static str] = &["x", "weight", "bias…"];
     const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
@@ -212,8 +239,18 @@ impl Op for Conv2d {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [x, weight] = expect_reals(Self::NAME, inputs)?;
+        let (operands, bias) = inputs.split_at(inputs.len().min(2));
+        let [x, weight] = expect_reals(Self::NAME, operands)?;
         let geometry = Geometry::new(Self::NAME, self, x, weight)?;
+        if !bias.is_empty() {
+            let [bias] = expect_reals(Self::NAME, bias)?;
+            if bias != Shape::from([weight[0]]) {
+                return Err(Error::shape(format!(
+                    "conv2d: the bias is {bias}, the weight {weight} computes {} maps",
+                    weight[0]
+                )));
+            }
+        }
         Ok(vec![Spec::real(geometry.y()?)])
     }
 
@@ -223,11 +260,11 @@ impl Op for Conv2d {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let Some(grad) = output_grads[0] else {
-            return Ok(vec![None, None]);
+            return Ok(vec![None; call.inputs.len()]);
         };
         let (x, weight) = (call.inputs[0], call.inputs[1]);
         let (size, kernel) = (x.shape(), weight.shape());
-        Ok(vec![
+        let mut input_grads = vec![
             Some(super::conv2d_input_grad(
                 grad,
                 weight,
@@ -240,7 +277,11 @@ impl Op for Conv2d {
                 *self,
                 [kernel[2], kernel[3]],
             )?),
-        ])
+        ];
+        if call.inputs.len() > 2 {
+            input_grads.push(Some(super::sum(grad, &[0, 2, 3], KeepAxes::No)?));
+        }
+        Ok(input_grads)
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
@@ -255,6 +296,7 @@ impl Op for Conv2d {
             ..
         } = geometry;
         let (x, weight) = (inputs[0].real(), inputs[1].real());
+        let bias = inputs.get(2).map(|bias| bias.real());
         let winograd = Winograd::new(&geometry);
         for (y, index) in outputs[0].real().iter_mut().zip(range) {
             let (j, i) = (index % output[1], index / output[1] % output[0]);
@@ -280,6 +322,9 @@ impl Op for Conv2d {
             if let Some(winograd) = winograd {
                 *y = y.or_within(|| winograd.error([x, weight], [n, k, i, j]));
             }
+            if let Some(bias) = bias {
+                *y = *y + bias[k];
+            }
         }
     }
 
@@ -297,9 +342,10 @@ impl Op for Conv2d {
             maps,
             ..
         } = geometry;
+        let bias = inputs.get(2).map(|bias| bias.real());
         if let Some(winograd) = Winograd::new(&geometry) {
             let operands = [inputs[0].real(), inputs[1].real()];
-            return winograd.convolve(operands, outputs[0].real(), scratch, workers);
+            return winograd.convolve(operands, bias, outputs[0].real(), scratch, workers);
         }
         let (cut, [panel, _]) = cut(&geometry);
         let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
@@ -337,6 +383,9 @@ impl Op for Conv2d {
                 if piece.rows.len() > piece.planes.len() {
                     piece.write(&cut, [0, 0], sums);
                 }
+                if let Some(bias) = bias {
+                    piece.add(bias);
+                }
             },
         );
     }
@@ -365,16 +414,22 @@ impl Op for Conv2d {
             output,
             ..
         } = geometry;
-        let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        // Without a bias its binding is not read, but something must be bound.
+        let bias = if inputs.len() > 2 { 2 } else { 0 };
+        let mut bindings: Vec<_> = [0, 1, bias].map(Binding::Input).into();
+        bindings.push(Binding::Output(0));
+        let has_bias = f64::from(u8::from(bias > 0));
         let positions = output[0] * output[1];
         if geometry.is_direct() {
             let quads = images * groups * maps * positions.div_ceil(4);
             let launch = geometry.describe(Launch::new(&DIRECT, bindings));
+            let launch = launch.constant("BIAS", has_bias);
             return Ok(vec![launch.elements(quads, WORKGROUP)]);
         }
         let size = [maps, images * positions];
         let launch = geometry.describe(Launch::new(&SHADER, bindings));
         let launch = launch.constant("QUADS", geometry.quads());
+        let launch = launch.constant("BIAS", has_bias);
         let launch = launch.by(limits.products(groups, size, channels * geometry.taps()));
         let launches = vec![limits.tiling.tile(groups, size).cover(launch, groups, size)];
         Ok(scaled(launches, inputs, [1, 0], 0))
@@ -385,7 +440,8 @@ impl Op for Conv2d {
         let flops = self
             .geometry(inputs[0], inputs[1])
             .map_or(0, |geometry| geometry.flops());
-        Cost::new(flops, inputs, &outputs)
+        let results: usize = outputs.iter().map(|y| y.shape.elements()).sum();
+        Cost::new(flops + (inputs.len() - 2) * results, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -395,6 +451,25 @@ impl Op for Conv2d {
             let inputs = x.and_then(|x| Ok(vec![normal(x, 1), normal(weight?, 2)]));
             Case::new(about, conv, inputs.unwrap_or_else(|e| unreachable!("{e}")))
         };
-        cases.into_iter().map(case).collect()
+        let cases: Vec<_> = cases.into_iter().map(case).collect();
+        let with_bias = cases.iter().filter(|case| BIASED.contains(&case.about));
+        let with_bias = with_bias.map(|case| {
+            let bias = normal([case.inputs[1].shape()[0]], 3);
+            let inputs = [case.inputs.as_slice(), &[bias]].concat();
+            Case::new(case.about, case.op, inputs)
+        });
+        let with_bias: Vec<_> = with_bias.collect();
+        [cases, with_bias].concat()
     }
 }
+
+/// The cases that there are with a bias too.
+const BIASED: [&str; 7] = [
+    "a stem",
+    "two groups",
+    "depthwise, half size",
+    "groups over many tiles of maps",
+    "long sums over vectors",
+    "no channels",
+    "by Winograd's algorithm, many maps",
+];

@@ -338,7 +338,7 @@ impl Op for Conv2dInputGrad {
             let x_grad = outputs[0].real();
             return winograd
                 .input_grad()
-                .convolve(operands, x_grad, scratch, workers);
+                .convolve(operands, None, x_grad, scratch, workers);
         }
         let parts = parts(&geometry);
         let (cut, [panel, _]) = cut(&geometry, &parts);

@@ -1,21 +1,22 @@
 //! The product of matrices, of one pair or of a batch.
 //!
-//! **Definition.** y[…, i, j] = Σ over l of a[…, i, l] · b[…, l, j], where a or b may be given with its last two axes
-//! swapped (`transpose_a`, `transpose_b`).
+//! **Definition.** y[…, i, j] = Σ over l of a[…, i, l] · b[…, l, j], plus bias[j] if there is such an input. a or b may be
+//! given with its last two axes swapped (`transpose_a`, `transpose_b`).
 //!
 //! **Shape.** a [batch…, M, K] and b [batch…, K, N] give [batch…, M, N]. The batch axes are equal, or one operand is a
-//! single matrix that serves all of the other's batch. An empty sum is 0.
+//! single matrix that serves all of the other's batch. bias `[N]`. An empty sum is 0.
 //!
-//! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it.
+//! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it;
+//! ∂L/∂bias is ∂L/∂y summed over all but its last axis.
 //!
 //! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
-//! **Cost.** 2·M·N·K operations for each matrix of the batch. The host computes pieces of 128 columns
+//! **Cost.** 2·M·N·K operations for each matrix of the batch; the bias is added where a piece of y is computed. The host computes pieces of 128 columns
 //! and up to 512 rows; a device computes tiles of 64 × 64 to 128 × 128.
 //!
-//! **Reference.** `torch.matmul`.
+//! **Reference.** `torch.matmul`; with b transposed and a bias `torch.nn.functional.linear`.
 
 use super::support::{normal, scaled, scales_scratch, unbroadcast};
 use crate::array::Spec;
@@ -126,6 +127,26 @@ pub fn matmul<'g>(
     a.recorder().apply_one(op, &[a, b])
 }
 
+/// x · weightᵀ + bias in one pass over memory: x […, D], weight [K, D] and bias `[K]` give […, K].
+///
+/// ```
+/// # use axenic::{eval, ops};
+/// let [y] = eval(|r| Ok([ops::linear(r.constant([[1.0, 2.0]]), r.constant([[3.0, 4.0]]), r.constant([0.5]))?]))?;
+/// assert_eq!(y, [[11.5]].into());
+/// # axenic::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// As [`matmul`], or the bias has not K elements.
+#[track_caller]
+pub fn linear<'g>(x: Tensor<'g>, weight: Tensor<'g>, bias: Tensor<'g>) -> Result<Tensor<'g>> {
+    let op = Matmul {
+        transpose_a: Transpose::No,
+        transpose_b: Transpose::Yes,
+    };
+    x.recorder().apply_one(op, &[x, weight, bias])
+}
+
 /// The lengths of a product, as executors see it.
 #[derive(Clone, Copy, Debug)]
 struct Extents {
@@ -195,7 +216,7 @@ fn tall<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 
 impl Op for Matmul {
     const NAME: &'static str = "matmul";
-    const INPUTS: &'static [&'static str] = &["a", "b"];
+    const INPUTS: &'static [&'static str] = &["a", "b", "bias…"];
     const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
@@ -213,7 +234,8 @@ impl Op for Matmul {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [a, b] = expect_reals(Self::NAME, inputs)?;
+        let (operands, bias) = inputs.split_at(inputs.len().min(2));
+        let [a, b] = expect_reals(Self::NAME, operands)?;
         if a.len() < 2 || b.len() < 2 {
             return Err(Error::shape(format!(
                 "matmul: both operands need at least two axes: {a} × {b}"
@@ -232,6 +254,14 @@ impl Op for Matmul {
                 "matmul: batch axes differ, {outer_a:?} and {outer_b:?}: {a} × {b}"
             )));
         }
+        if !bias.is_empty() {
+            let [bias] = expect_reals(Self::NAME, bias)?;
+            if bias != Shape::from([n]) {
+                return Err(Error::shape(format!(
+                    "matmul: the bias is {bias}, a row of the result has {n} elements"
+                )));
+            }
+        }
         let outer = if outer_a.is_empty() { outer_b } else { outer_a };
         Ok(vec![Spec::real(Shape::new(&[outer, &[m, n]].concat())?)])
     }
@@ -242,7 +272,7 @@ impl Op for Matmul {
         output_grads: &[Option<Tensor<'g>>],
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let Some(grad) = output_grads[0] else {
-            return Ok(vec![None, None]);
+            return Ok(vec![None; call.inputs.len()]);
         };
         let (a, b) = (call.inputs[0], call.inputs[1]);
         let (ta, tb) = (self.transpose_a, self.transpose_b);
@@ -260,14 +290,19 @@ impl Op for Matmul {
             Transpose::No => matmul(a_rows, grad_rows, ta.flipped(), Transpose::No)?,
             Transpose::Yes => matmul(grad_rows, a_rows, Transpose::Yes, ta)?,
         };
-        Ok(vec![
+        let mut input_grads = vec![
             Some(unbroadcast(a_grad, a.shape())?),
             Some(unbroadcast(b_grad, b.shape())?),
-        ])
+        ];
+        for bias in &call.inputs[2..] {
+            input_grads.push(Some(unbroadcast(grad, bias.shape())?));
+        }
+        Ok(input_grads)
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (a, b) = (inputs[0].real(), inputs[1].real());
+        let bias = inputs.get(2).map(|bias| bias.real());
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
         let Extents { m, n, k, .. } = extents;
         let (a_strides, b_strides) = (
@@ -282,7 +317,10 @@ impl Op for Matmul {
             (0..k).for_each(|l| {
                 sum.add(a[a_row + l * a_strides[1]] * b[b_column + l * b_strides[0]])
             });
-            *y = sum.total();
+            *y = match bias {
+                Some(bias) => sum.total() + bias[j],
+                None => sum.total(),
+            };
         }
     }
 
@@ -301,7 +339,12 @@ impl Op for Matmul {
             return;
         }
         let (rows, wide) = (rows_per_piece(batch, m, n), n.div_ceil(COLUMNS));
-        let overwrite = Accumulate::Overwrite;
+        let bias = inputs.get(2).map(|bias| bias.real());
+        // The sums are added to the bias, if there is one.
+        let start = match bias {
+            Some(_) => Accumulate::Add,
+            None => Accumulate::Overwrite,
+        };
         if wide == 1 {
             let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
                 let blocks = y.chunks_mut(rows * n).enumerate();
@@ -309,7 +352,10 @@ impl Op for Matmul {
             });
             return workers.each(pieces, |(index, row, y)| {
                 let [a, b] = self.operands(&extents, operands, [index, row, 0]);
-                product([y.len() / n, n, k], a, b, MatrixMut::rows(y, n), overwrite);
+                if let Some(bias) = bias {
+                    y.chunks_exact_mut(n).for_each(|y| y.copy_from_slice(bias));
+                }
+                product([y.len() / n, n, k], a, b, MatrixMut::rows(y, n), start);
             });
         }
         let mut pieces: Vec<Vec<&mut [f32]>> = (0..batch * m.div_ceil(rows) * wide)
@@ -325,7 +371,11 @@ impl Op for Matmul {
             let (index, row) = (high / m.div_ceil(rows), high % m.div_ceil(rows) * rows);
             let [a, b] = self.operands(&extents, operands, [index, row, column]);
             let size = [y.len(), y[0].len(), k];
-            product(size, a, b, MatrixMut::Rows(&mut y), overwrite);
+            if let Some(bias) = bias {
+                let bias = &bias[column..column + size[1]];
+                y.iter_mut().for_each(|y| y.copy_from_slice(bias));
+            }
+            product(size, a, b, MatrixMut::Rows(&mut y), start);
         });
     }
 
@@ -342,7 +392,10 @@ impl Op for Matmul {
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
         let Extents { batch, m, n, k, .. } = extents;
-        let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output(0)];
+        // Without a bias its binding is not read, but something must be bound.
+        let bias = if inputs.len() > 2 { 2 } else { 0 };
+        let mut bindings: Vec<_> = [0, 1, bias].map(Binding::Input).into();
+        bindings.push(Binding::Output(0));
         let is = |condition| f64::from(u8::from(condition));
         let (ta, tb) = (
             self.transpose_a == Transpose::Yes,
@@ -357,6 +410,7 @@ impl Op for Matmul {
             .constant("TILE_A_BY_ROWS", is(ta))
             .constant("TILE_B_BY_DEPTH", is(tb))
             .constant("A_QUADS", is(ta && m.is_multiple_of(4)))
+            .constant("BIAS", is(bias > 0))
             .constant("B_QUADS", is(!tb && n.is_multiple_of(4)));
         let launch = launch.by(limits.products(batch, [m, n], k));
         let launches = vec![tile.cover(launch, batch, [m, n])];
@@ -366,7 +420,8 @@ impl Op for Matmul {
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let Extents { batch, m, n, k, .. } = self.extents(inputs[0].shape, inputs[1].shape);
         let outputs = self.outputs(inputs).unwrap_or_default();
-        Cost::new(2 * batch * m * n * k, inputs, &outputs)
+        let additions = (inputs.len() - 2) * batch * m * n;
+        Cost::new(2 * batch * m * n * k + additions, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -378,6 +433,10 @@ impl Op for Matmul {
         let case = |about, op, a: &[usize], b: &[usize]| {
             let shape = |lengths| Shape::new(lengths).unwrap_or_else(|e| unreachable!("{e}"));
             Case::new(about, op, vec![normal(shape(a), 1), normal(shape(b), 2)])
+        };
+        let with_bias = |mut case: Case<Self>, n| {
+            case.inputs.push(normal([n], 3));
+            case
         };
         vec![
             case("a few", of(no, no), &[5, 7], &[7, 3]),
@@ -464,6 +523,33 @@ impl Op for Matmul {
             ),
             case("a sum of a thousand", of(no, no), &[2, 1000], &[1000, 33]),
             case("an empty sum", of(no, no), &[3, 0], &[0, 4]),
+            with_bias(case("a bias", of(no, no), &[5, 7], &[7, 3]), 3),
+            with_bias(
+                case("tiles and a bias", of(no, yes), &[2, 67, 19], &[131, 19]),
+                131,
+            ),
+            with_bias(
+                case("long sums and a bias", of(no, yes), &[97, 131], &[67, 131]),
+                67,
+            ),
+            with_bias(
+                case("a batch and a bias", of(yes, no), &[3, 7, 5], &[3, 7, 4]),
+                4,
+            ),
+            with_bias(
+                case(
+                    "a sum of a thousand and a bias",
+                    of(no, no),
+                    &[2, 1000],
+                    &[1000, 33],
+                ),
+                33,
+            ),
+            with_bias(
+                case("an empty sum and a bias", of(no, no), &[3, 0], &[0, 4]),
+                4,
+            ),
+            with_bias(case("no rows and a bias", of(no, no), &[0, 3], &[3, 4]), 4),
             case("no rows", of(no, no), &[0, 3], &[3, 4]),
             case("no batch", of(no, no), &[0, 2, 3], &[0, 3, 4]),
         ]

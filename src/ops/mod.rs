@@ -217,7 +217,7 @@ rooms! {
     clamp_grad: ClampGrad => clamp_grad;
     clip_factor: ClipFactor => clip_factor;
     concat: Concat => concat;
-    conv2d: Conv2d => conv2d, with_winograd, WinogradTile;
+    conv2d: Conv2d => conv2d, conv2d_bias, with_winograd, WinogradTile;
     conv2d_input_grad: Conv2dInputGrad => conv2d_input_grad;
     conv2d_weight_grad: Conv2dWeightGrad => conv2d_weight_grad;
     cross_entropy: CrossEntropy => cross_entropy;
@@ -246,7 +246,7 @@ rooms! {
     loss_scale_update: LossScaleUpdate => loss_scale_update;
     masked_mean: MaskedMean => masked_mean;
     masked_mean_grad: MaskedMeanGrad => masked_mean_grad;
-    matmul: Matmul => matmul, Transpose;
+    matmul: Matmul => matmul, linear, Transpose;
     max: Max => max;
     max_grad: MaxGrad => max_grad;
     max_pool2d: MaxPool2d => max_pool2d, CeilMode, Pooling;

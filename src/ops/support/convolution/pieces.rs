@@ -112,6 +112,17 @@ impl Cut {
 }
 
 impl Piece<'_> {
+    /// Adds to each plane a number of its own.
+    #[inline(always)]
+    pub(in crate::ops) fn add(&mut self, bias: &[f32]) {
+        // The rows of an image are as many for each plane.
+        for runs in self.rows.chunks_mut(self.planes.len()) {
+            for (run, bias) in runs.iter_mut().zip(&bias[self.planes.clone()]) {
+                run.iter_mut().for_each(|y| *y += bias);
+            }
+        }
+    }
+
     /// Writes `sums`, one row for each plane with one element for each unit, to the elements that lie `at` rows and columns
     /// past the start of their unit.
     #[inline(always)]

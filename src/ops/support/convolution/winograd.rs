@@ -217,18 +217,21 @@ impl Winograd {
         padded(self.maps).min(WIDTH)
     }
 
-    /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`.
+    /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`, plus a bias for each map if there is one.
     pub(in crate::ops) fn convolve(
         &self,
         operands: [&[f32]; 2],
+        bias: Option<&[f32]>,
         results: &mut [f32],
         scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
         match self.tile {
-            WinogradTile::Two => self.convolve_by::<Two, 2, 4>(operands, results, scratch, workers),
+            WinogradTile::Two => {
+                self.convolve_by::<Two, 2, 4>(operands, bias, results, scratch, workers);
+            }
             WinogradTile::Four => {
-                self.convolve_by::<Four, 4, 6>(operands, results, scratch, workers);
+                self.convolve_by::<Four, 4, 6>(operands, bias, results, scratch, workers);
             }
         }
     }
@@ -236,6 +239,7 @@ impl Winograd {
     fn convolve_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
         [source, weight]: [&[f32]; 2],
+        bias: Option<&[f32]>,
         results: &mut [f32],
         scratch: &mut [&mut [f32]],
         workers: &Workers,
@@ -252,6 +256,7 @@ impl Winograd {
                 cut: &cut,
                 source,
                 windows,
+                bias,
                 piece,
                 memory,
             });
@@ -418,6 +423,7 @@ struct Convolve<'a, 'b, A, const TILE: usize, const SIDE: usize> {
     cut: &'a Cut,
     source: &'a [f32],
     windows: &'a [f32],
+    bias: Option<&'a [f32]>,
     piece: Piece<'b>,
     memory: &'a mut [f32],
 }
@@ -449,6 +455,9 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         );
         of.multiply(patches, self.windows, &piece, sums);
         of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
+        if let Some(bias) = self.bias {
+            piece.add(bias);
+        }
     }
 }
 
