@@ -433,6 +433,7 @@ fn check_bindings(place: &str, module: &Module, case: &RoomCase, limits: &Limits
         }
     };
     let (mut declared, scales) = bindings(place, module);
+    assert_eq!(scales.is_some(), launch.scales.is_some(), "{place}: scales");
     if let Some(Binding::Scratch(i)) = launch.scales {
         let words = Declared {
             writes: false,

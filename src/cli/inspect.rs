@@ -7,7 +7,7 @@ use super::network::{Configured, Network, Pass};
 use super::{Outcome, inspect_file, show};
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Graph, LeafKind};
+use crate::graph::{AnyOp, Graph, LeafKind};
 use crate::plan::Plan;
 use crate::report::{Align, Table, count, scaled};
 use layers::{Layer, layers};
@@ -151,7 +151,7 @@ fn totals(graph: &Graph) -> Totals {
         let inputs = graph.input_specs(i);
         let own = op.cost(&inputs).flops;
         flops += own;
-        products += multiply_adds(op.name(), own, &inputs);
+        products += multiply_adds(op, &inputs);
         if is_of_images[i] {
             let elements = node.outputs.iter().map(|spec| spec.shape.elements());
             activations += elements.sum::<usize>();
@@ -187,9 +187,10 @@ fn of_images(graph: &Graph) -> Vec<bool> {
 }
 
 /// The products of an operation, each with its sum; of attention those of queries with keys and of weights with values.
-fn multiply_adds(name: &str, flops: u64, inputs: &[Spec]) -> u64 {
-    match (name, inputs) {
-        ("conv2d" | "matmul", _) => flops / 2,
+fn multiply_adds(op: &dyn AnyOp, inputs: &[Spec]) -> u64 {
+    match (op.name(), inputs) {
+        // A bias that may follow is added only.
+        ("conv2d" | "matmul", [a, b, ..]) => op.cost(&[*a, *b]).flops / 2,
         ("attention", [q, k, ..]) => 2 * (q.shape.elements() * k.shape[1]) as u64,
         _ => 0,
     }

@@ -133,6 +133,9 @@ pub struct Expected {
     pub bound: f64,
 }
 
+/// The inputs that products multiply, the first ones; a bias that follows is added as it is.
+const OPERANDS: usize = 2;
+
 /// The numbers of an input, as exact as its parts are.
 fn bounded(input: &Array, parts: Option<Parts>) -> Vec<Bounded> {
     let values = input.to_f64();
@@ -159,7 +162,8 @@ pub fn eval_bounded(
     workers: &Workers,
 ) -> Result<Vec<Vec<Expected>>> {
     let specs: Vec<_> = inputs.iter().map(Array::spec).collect();
-    let exact: Vec<Vec<Bounded>> = inputs.iter().map(|array| bounded(array, parts)).collect();
+    let of = |(i, array)| bounded(array, parts.filter(|_| i < OPERANDS));
+    let exact: Vec<Vec<Bounded>> = inputs.iter().enumerate().map(of).collect();
     let views: Vec<View<Bounded>> = inputs
         .iter()
         .zip(&exact)

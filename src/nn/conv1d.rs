@@ -91,6 +91,10 @@ pub fn conv1d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv1d) -> Result<
     let own = channels / groups.max(1);
     let weight = scope.parameter("weight", [maps, own, taps], default_uniform(own * taps))?;
     let weight = ops::reshape(weight, [maps, own, 1, taps])?;
+    let bias = match settings.bias {
+        Bias::No => None,
+        Bias::Yes => Some(scope.parameter("bias", [maps], default_uniform(own * taps))?),
+    };
     let x = ops::reshape(x, [n, channels, 1, length])?;
     let (x, padding) = match settings.padding {
         Padding::Both(zeros) => (x, zeros),
@@ -106,13 +110,9 @@ pub fn conv1d<'g>(scope: &Scope<'g>, x: Tensor<'g>, settings: Conv1d) -> Result<
         groups,
         ..ops::Conv2d::default()
     };
-    let y = ops::conv2d(x, weight, conv)?; // [N, K, 1, T']
-    let y = ops::reshape(y, [n, maps, y.shape()[3]])?;
-    match settings.bias {
-        Bias::No => Ok(y),
-        Bias::Yes => {
-            let bias = scope.parameter("bias", [maps], default_uniform(own * taps))?;
-            ops::add(y, ops::reshape(bias, [maps, 1])?)
-        }
-    }
+    let y = match bias {
+        None => ops::conv2d(x, weight, conv)?,
+        Some(bias) => ops::conv2d_bias(x, weight, bias, conv)?,
+    }; // [N, K, 1, T']
+    ops::reshape(y, [n, maps, y.shape()[3]])
 }

@@ -17,25 +17,25 @@
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
-//! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations. The host unfolds a few rows of x at a time into a panel in the cache and
-//! multiplies it; a device computes tiles of maps × positions and unfolds on the way, or where groups are small one position
-//! after the other.
+//! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations, and N·K·H′·W′ with a bias, which is added where a piece of y is computed. The
+//! host unfolds a few rows of x at a time into a panel in the cache and multiplies it; a device computes tiles of maps ×
+//! positions and unfolds on the way, or where groups are small one position after the other.
 //!
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
-use super::support::{WORKGROUP, normal, scaled, scales_scratch};
+use super::support::{WORKGROUP, expect_operands, normal, scaled, scales_scratch};
 use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
     Attributes, Binding, Call, Case, Cost, Graph, Halves, Launch, Limits, Op, Shader, Target,
-    Tensor, View, ViewMut, expect_reals, library,
+    Tensor, View, ViewMut, library,
 };
 use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
-use crate::shape::{KeepAxes, Shape};
+use crate::shape::KeepAxes;
 use crate::workers::Workers;
 use std::ops::Range;
 use std::sync::Arc;
@@ -239,17 +239,13 @@ impl Op for Conv2d {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let (operands, bias) = inputs.split_at(inputs.len().min(2));
-        let [x, weight] = expect_reals(Self::NAME, operands)?;
+        let ([x, weight], bias) = expect_operands(Self::NAME, inputs)?;
         let geometry = Geometry::new(Self::NAME, self, x, weight)?;
-        if !bias.is_empty() {
-            let [bias] = expect_reals(Self::NAME, bias)?;
-            if bias != Shape::from([weight[0]]) {
-                return Err(Error::shape(format!(
-                    "conv2d: the bias is {bias}, the weight {weight} computes {} maps",
-                    weight[0]
-                )));
-            }
+        if let Some(bias) = bias.filter(|bias| *bias != [weight[0]].into()) {
+            return Err(Error::shape(format!(
+                "conv2d: the bias is {bias}, the weight {weight} computes {} maps",
+                weight[0]
+            )));
         }
         Ok(vec![Spec::real(geometry.y()?)])
     }
@@ -414,7 +410,7 @@ impl Op for Conv2d {
             output,
             ..
         } = geometry;
-        // Without a bias its binding is not read, but something must be bound.
+        // Without a bias its binding is not read, but something must be bound: one reason why the bias is a `Store` too.
         let bias = if inputs.len() > 2 { 2 } else { 0 };
         let mut bindings: Vec<_> = [0, 1, bias].map(Binding::Input).into();
         bindings.push(Binding::Output(0));
@@ -452,24 +448,32 @@ impl Op for Conv2d {
             Case::new(about, conv, inputs.unwrap_or_else(|e| unreachable!("{e}")))
         };
         let cases: Vec<_> = cases.into_iter().map(case).collect();
-        let with_bias = cases.iter().filter(|case| BIASED.contains(&case.about));
-        let with_bias = with_bias.map(|case| {
+        let with_bias = |(about, of): &(&'static str, &str)| {
+            let case = cases.iter().find(|case| case.about == *of);
+            let case = case.unwrap_or_else(|| unreachable!("there is no case {of}"));
             let bias = normal([case.inputs[1].shape()[0]], 3);
-            let inputs = [case.inputs.as_slice(), &[bias]].concat();
-            Case::new(case.about, case.op, inputs)
-        });
-        let with_bias: Vec<_> = with_bias.collect();
+            Case::new(about, case.op, [case.inputs.as_slice(), &[bias]].concat())
+        };
+        let with_bias = WITH_BIAS.iter().map(with_bias).collect();
         [cases, with_bias].concat()
     }
 }
 
-/// The cases that there are with a bias too.
-const BIASED: [&str; 7] = [
-    "a stem",
-    "two groups",
-    "depthwise, half size",
-    "groups over many tiles of maps",
-    "long sums over vectors",
-    "no channels",
-    "by Winograd's algorithm, many maps",
+/// The cases with a bias, and those that they are without it.
+const WITH_BIAS: [(&str, &str); 9] = [
+    ("a stem and a bias", "a stem"),
+    ("two groups and a bias", "two groups"),
+    ("depthwise and a bias", "depthwise, half size"),
+    (
+        "groups over tiles and a bias",
+        "groups over many tiles of maps",
+    ),
+    ("long sums and a bias", "long sums over vectors"),
+    ("no channels but a bias", "no channels"),
+    ("no maps and no bias for them", "no maps"),
+    ("no images but a bias", "no images"),
+    (
+        "by Winograd's algorithm, and a bias",
+        "by Winograd's algorithm, many maps",
+    ),
 ];

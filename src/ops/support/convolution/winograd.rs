@@ -34,7 +34,7 @@ use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
 use lanes::{LANES, Vector, around, distance, padded};
-use lines::{Planes, turn_back};
+use lines::{Source, turn_back};
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -295,8 +295,8 @@ impl Winograd {
     }
 
     /// The planes that are read.
-    fn read<'a>(&self, elements: &'a [f32]) -> Planes<'a> {
-        Planes {
+    fn read<'a>(&self, elements: &'a [f32]) -> Source<'a> {
+        Source {
             elements,
             count: self.channels,
             size: self.source,

@@ -1,4 +1,5 @@
-//! Rows of planes turned into lines of pixels, whose channels are neighbours, and back.
+//! Rows of planes turned into lines of pixels, whose channels are neighbours, to be transformed square by square; and lines
+//! turned back into rows.
 
 use super::Winograd;
 use super::lanes::{LANES, Vector, around, distance, padded};
@@ -34,7 +35,7 @@ impl Lines<'_> {
 }
 
 /// The planes of images that are cut into squares of numbers, one for each tile.
-pub(super) struct Planes<'a> {
+pub(super) struct Source<'a> {
     /// `[N, count, height, width]`.
     pub(super) elements: &'a [f32],
     /// Planes of an image.
@@ -45,7 +46,7 @@ pub(super) struct Planes<'a> {
     pub(super) padding: [usize; 2],
 }
 
-impl Planes<'_> {
+impl Source<'_> {
     /// The transformed squares of `IN` × `IN` numbers, `TILE` rows and columns apart, of the rows of tiles `units`, counted
     /// across images: for each point `[tiles, planes]`.
     #[inline(always)]

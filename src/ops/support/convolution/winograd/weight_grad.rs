@@ -2,7 +2,7 @@
 
 use super::algorithm::{Algorithm, Four, Two};
 use super::lanes::{LANES, Vector, around, distance, padded};
-use super::lines::Planes;
+use super::lines::Source;
 use super::{Winograd, WinogradTile};
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::workers::{Workers, simd};
@@ -233,7 +233,7 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
             |x| A::of_patch(x),
             [lines, patches],
         );
-        let grads_of_results = Planes {
+        let grads_of_results = Source {
             elements: output_grad,
             count: of.maps,
             size: of.grid,
