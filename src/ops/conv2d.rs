@@ -11,6 +11,7 @@
 //! its maps.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
+//! The bias comes last, with a rounding of its own.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster, in tiles of 2 × 2 results, or of
 //! 4 × 4 if so asked for ([`WinogradTile`]); then the bound is at least γ(C + 11), or γ(C + 27), times its equation over absolute
 //! values, as `support/convolution/winograd.rs` derives.

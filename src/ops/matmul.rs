@@ -9,7 +9,8 @@
 //! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it;
 //! ∂L/∂bias is ∂L/∂y summed over all but its last axis.
 //!
-//! **Numerics.** The products of one element are added in an order that depends on the executor: depth K.
+//! **Numerics.** The products of one element are added in an order that depends on the executor: depth K. The bias comes last,
+//! with a rounding of its own.
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
