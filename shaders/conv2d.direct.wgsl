@@ -1,20 +1,20 @@
 // y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], plus
-// bias[k] if so asked; without tiles.
+// bias[k] and residual[n, k, i, j] if so asked, activated; without tiles.
 // Room: src/ops/conv2d.rs
-// Uses: store_f32, index, convolution
-// Bindings: 0 x, 1 weight, 2 bias, 3 y, 4 the lengths
+// Uses: store_f32, index, normal, epilogue, convolution
+// Bindings: 0 x, 1 weight, 2 bias, 3 residual, 4 y, 5 the lengths
 // Grid: one invocation four neighbouring positions of a map, workgroups of 256
-// Constants: KERNEL_H … DILATION_W: the window; BIAS: 1 to add the bias
+// Constants: KERNEL_H … DILATION_W: the window; BIAS, RESIDUAL, ACTIVATION:
+//   the epilogue
 // Barriers: none
 // Order of summation: c, then r, then s
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;
 @group(0) @binding(2) var<storage, read> bias: array<Store>;
-@group(0) @binding(3) var<storage, read_write> y: array<Store>;
-@group(0) @binding(4) var<uniform> params: Convolution;
-
-override BIAS: u32 = 0u;
+@group(0) @binding(3) var<storage, read> residual: array<Store>;
+@group(0) @binding(4) var<storage, read_write> y: array<Store>;
+@group(0) @binding(5) var<uniform> params: Convolution;
 
 /// Adds weight * x for what a tap sees of the plane from each of the positions.
 fn add_tap(sums: ptr<function, vec4<f32>>, first: vec3<u32>, tap: vec2<u32>, plane: u32, factor: f32) {
@@ -61,7 +61,11 @@ fn main(
     for (var i = 0u; i < 4u; i++) {
         let own = 4u * (index % quads) + i;
         if (own < area) {
-            y[y_plane * area + own] = Store(sums[i]);
+            var sum = sums[i];
+            if (RESIDUAL != 0u) {
+                sum += f32(residual[y_plane * area + own]);
+            }
+            y[y_plane * area + own] = Store(activated(sum));
         }
     }
 }

@@ -1,20 +1,20 @@
 // y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], plus
-// bias[k] if so asked.
+// bias[k] and residual[n, k, i, j] if so asked, activated.
 // Room: src/ops/conv2d.rs
-// Uses: store_f32, index, tile, tile_lanes, convolution
-// Bindings: 0 x, 1 weight, 2 bias, 3 y, 4 the lengths
+// Uses: store_f32, index, normal, epilogue, tile, tile_lanes, convolution
+// Bindings: 0 x, 1 weight, 2 bias, 3 residual, 4 y, 5 the lengths
 // Grid: one workgroup of 256 a tile of the maps × the positions of a group, maps first, then positions, then groups
-// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; BIAS: 1 to add the bias
+// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; BIAS, RESIDUAL, ACTIVATION:
+//   the epilogue
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: c, then r, then s, taken together as tile_product does
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<Store>>;
 @group(0) @binding(1) var<storage, read> weight: array<Store>;
 @group(0) @binding(2) var<storage, read> bias: array<Store>;
-@group(0) @binding(3) var<storage, read_write> y: array<Store>;
-@group(0) @binding(4) var<uniform> params: Convolution;
-
-override BIAS: u32 = 0u;
+@group(0) @binding(3) var<storage, read> residual: array<Store>;
+@group(0) @binding(4) var<storage, read_write> y: array<Store>;
+@group(0) @binding(5) var<uniform> params: Convolution;
 
 /// The group that this workgroup computes.
 var<private> own_group: u32;
@@ -80,7 +80,11 @@ fn main(
                     if (BIAS != 0u) {
                         sum += f32(bias[own_group * params.maps + map]);
                     }
-                    y[plane * area + (first.y + c) % area] = Store(sum);
+                    let at = plane * area + (first.y + c) % area;
+                    if (RESIDUAL != 0u) {
+                        sum += f32(residual[at]);
+                    }
+                    y[at] = Store(activated(sum));
                 }
             }
         }

@@ -1,10 +1,10 @@
-// y[batch, i, j] = Σ over l of a[batch, i, l] * b[batch, l, j], plus bias[j] if so asked.
+// y[batch, i, j] = Σ over l of a[batch, i, l] * b[batch, l, j], plus bias[j] and residual[batch, i, j] if so asked, activated.
 // Room: src/ops/matmul.rs
-// Uses: store_f32, index, tile, tile_lanes
-// Bindings: 0 a, 1 b, 2 bias, 3 y, 4 lengths and strides
+// Uses: store_f32, index, normal, epilogue, tile, tile_lanes
+// Bindings: 0 a, 1 b, 2 bias, 3 residual, 4 y, 5 lengths and strides
 // Grid: one workgroup of 256 a tile of y, rows of tiles first, then columns, then the batch
 // Constants: TILE_HIGH, TILE_WIDE: the tile; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory; A_QUADS,
-//   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer; BIAS: 1 to add the bias
+//   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer; BIAS, RESIDUAL, ACTIVATION: the epilogue
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: l = 0, 1, …, taken together as tile_product does
 
@@ -22,12 +22,12 @@ struct Params {
 @group(0) @binding(0) var<storage, read> a: array<vec4<Store>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<Store>>;
 @group(0) @binding(2) var<storage, read> bias: array<Store>;
-@group(0) @binding(3) var<storage, read_write> y: array<Store>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> residual: array<Store>;
+@group(0) @binding(4) var<storage, read_write> y: array<Store>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 override A_QUADS: u32 = 0u;
 override B_QUADS: u32 = 0u;
-override BIAS: u32 = 0u;
 
 /// Where the operands of this workgroup's matrix start.
 var<private> a_start: u32;
@@ -90,7 +90,11 @@ fn main(
                     if (BIAS != 0u) {
                         sum += f32(bias[j]);
                     }
-                    y[(batch * params.m + i) * params.n + j] = Store(sum);
+                    let at = (batch * params.m + i) * params.n + j;
+                    if (RESIDUAL != 0u) {
+                        sum += f32(residual[at]);
+                    }
+                    y[at] = Store(activated(sum));
                 }
             }
         }

@@ -453,6 +453,10 @@ mod gpu {
             self.inner.scratch(&self.inputs, target)
         }
 
+        fn followed_by(&self, _: &[Spec], _: &str, _: &[Spec]) -> Option<Arc<dyn AnyOp>> {
+            None
+        }
+
         fn alias_of_input(&self) -> Option<usize> {
             self.inner.alias_of_input()
         }

@@ -161,7 +161,7 @@ impl Audit {
             Some(count) => Sample::Random(count as usize, self.extent.seed),
             None => Sample::All,
         };
-        let graph = &Arc::new(self.compute.graph(Graph::clone(&subject.graph)));
+        let graph = &Arc::new(self.compute.graph(&subject.graph));
         let findings = audit(graph, executor.as_mut(), &lasting, &inputs, sample)?;
         let differing = match self.compute.checked_twin()? {
             None => None,

@@ -132,7 +132,8 @@ impl Compute {
     }
 
     /// The graph as it is computed here.
-    pub(super) fn graph(&self, graph: Graph) -> Graph {
+    pub(super) fn graph(&self, graph: &Graph) -> Graph {
+        let graph = graph.fused();
         match self.winograd() {
             Some(tile) => with_winograd(&graph, tile),
             None => graph,

@@ -115,7 +115,7 @@ impl Inspect {
         let target = self.compute.executor()?.target();
         let plan = |pass| {
             let graph = configured.graph(pass, batch)?;
-            Plan::new(Arc::new(self.compute.graph(graph)), target)
+            Plan::new(Arc::new(self.compute.graph(&graph)), target)
         };
         let inference = plan(Pass::Inference)?;
         let training = plan(Pass::TrainingStep)?;

@@ -90,7 +90,7 @@ impl Plan {
         let configured = configured.in_precision(self.compute.precision());
         let graph = configured.graph(pass, self.batch as usize)?;
         let target = self.compute.executor()?.target();
-        let plan = MemoryPlan::new(Arc::new(self.compute.graph(graph)), target)?;
+        let plan = MemoryPlan::new(Arc::new(self.compute.graph(&graph)), target)?;
         if self.steps && !self.json {
             show::result(&plan.to_string())?;
             return Ok(Outcome::Done);

@@ -5,7 +5,6 @@ use super::network::Pass;
 use super::subject::{Extent, Subject};
 use super::{Outcome, show};
 use crate::error::Result;
-use crate::graph::Graph;
 use crate::ledger::Ledger;
 use crate::report;
 use crate::train::Files;
@@ -62,7 +61,7 @@ impl Trace {
         )?;
         let mut executor = self.compute.executor()?;
         let ledger = Ledger::measure(
-            &Arc::new(self.compute.graph(Graph::clone(&subject.graph))),
+            &Arc::new(self.compute.graph(&subject.graph)),
             executor.as_mut(),
             &subject.lasting(),
             &subject.inputs(),

@@ -42,6 +42,8 @@ impl Shader {
 pub mod library {
     /// What the attention and its gradient share.
     pub const ATTENTION: &str = include_str!("../../shaders/lib/attention.wgsl");
+    /// What a product does with a sum before it is written.
+    pub const EPILOGUE: &str = include_str!("../../shaders/lib/epilogue.wgsl");
     /// e^x − 1 − x, accurate for small x.
     pub const EXP_REMAINDER: &str = include_str!("../../shaders/lib/exp_remainder.wgsl");
     /// The first of the largest values in a workgroup.

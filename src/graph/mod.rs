@@ -4,6 +4,7 @@
 //! counted, hashed and compared before a number flows.
 
 mod attributes;
+mod fuse;
 mod init;
 mod launch;
 mod matrices;

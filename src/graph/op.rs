@@ -14,6 +14,7 @@ use crate::shape::Shape;
 use crate::workers::Workers;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// An operation: mathematics, shape rule, gradient rule, host formula, launches, cost and test cases.
 pub trait Op: Debug + Clone + Send + Sync + 'static {
@@ -77,6 +78,13 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
     /// Scratch buffers (in elements of four bytes) that the computation on `target` needs beside inputs and outputs.
     fn scratch(&self, _inputs: &[Spec], _target: &Target) -> Vec<usize> {
         Vec::new()
+    }
+
+    /// This operation on `inputs` and the operation called `next`, as one that computes both in one pass over memory, where
+    /// there is one. `next` reads, among inputs of these `specs`, what this one gives; no other node does. What is given takes this
+    /// one's inputs, then the others of `next`.
+    fn followed_by(&self, _inputs: &[Spec], _next: &str, _specs: &[Spec]) -> Option<Self> {
+        None
     }
 
     /// The input whose bytes are the output's bytes: the node then costs nothing.
@@ -372,6 +380,7 @@ pub trait AnyOp: Debug + Send + Sync {
     );
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>>;
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize>;
+    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Arc<dyn AnyOp>>;
     fn alias_of_input(&self) -> Option<usize>;
     fn cost(&self, inputs: &[Spec]) -> Cost;
 }
@@ -443,6 +452,11 @@ impl<O: Op> AnyOp for O {
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
         Op::scratch(self, inputs, target)
+    }
+
+    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Arc<dyn AnyOp>> {
+        let joined = Op::followed_by(self, inputs, next, specs)?;
+        Some(Arc::new(joined))
     }
 
     fn alias_of_input(&self) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! The only rewriting there is: equal nodes are merged, and nodes that nothing needs are removed.
+//! What becomes of a recorded graph: equal nodes are merged, and nodes that nothing needs are removed.
 //!
 //! Two nodes are equal if they apply the same operation with the same attributes to the same values, in the same
 //! recomputation or both in none. (An operation that draws random numbers has its stream among its attributes, so that two
@@ -34,7 +34,7 @@ fn merge_equal(mut graph: Graph) -> Graph {
     graph
 }
 
-fn remove_unneeded(graph: Graph) -> Graph {
+pub(super) fn remove_unneeded(graph: Graph) -> Graph {
     let mut needed = vec![false; graph.nodes.len()];
     let results = graph.outputs.iter().map(|(_, value)| value);
     for value in results.chain(graph.assigns.iter().map(|(_, value)| value)) {

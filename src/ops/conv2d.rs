@@ -1,32 +1,34 @@
 //! The two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 //!
 //! **Definition.** y[n, k, i, j] = Σ over c, r, s of x[n, c′, i·stride + r·dilation − padding, j·…] · weight[k, c, r, s],
-//! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to; plus bias[k] if there
-//! is such an input.
+//! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to; plus bias[k] and
+//! residual[n, k, i, j] if there are such inputs; and the `activation` of that.
 //!
-//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S] and bias `[K]` give y [N, K, H′, W′] with
-//! H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
+//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S] bias `[K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
+//! with H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
 //!
 //! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`, ∂L/∂bias is the sum of ∂L/∂y over all but
-//! its maps.
+//! its maps, ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's: `relu_grad`, or `gelu_grad`, for which what the
+//! activation saw is computed once more.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
-//! The bias comes last, with a rounding of its own.
+//! The bias comes last, then the residual, each with a rounding of its own; the activation is as in its room.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster, in tiles of 2 × 2 results, or of
 //! 4 × 4 if so asked for ([`WinogradTile`]); then the bound is at least γ(C + 11), or γ(C + 27), times its equation over absolute
 //! values, as `support/convolution/winograd.rs` derives.
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
-//! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations, and N·K·H′·W′ with a bias, which is added where a piece of y is computed. The
-//! host unfolds a few rows of x at a time into a panel in the cache and multiplies it; a device computes tiles of maps ×
+//! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations, and a few for each element of y for what follows, where a piece of y is
+//! computed. The host unfolds a few rows of x at a time into a panel in the cache and multiplies it; a device computes tiles of maps ×
 //! positions and unfolds on the way, or where groups are small one position after the other.
 //!
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
-use super::support::{WORKGROUP, expect_operands, normal, scaled, scales_scratch};
+use super::support::epilogue::{self, Epilogue, Operands};
+use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -41,12 +43,17 @@ use crate::workers::Workers;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use super::support::convolution::{Conv2d, WinogradTile};
+pub use super::support::epilogue::Activation;
+
 static SHADER: Shader = Shader {
     name: "conv2d",
     text: include_str!("../../shaders/conv2d.wgsl"),
     uses: &[
         library::STORE,
         library::INDEX,
+        library::NORMAL,
+        library::EPILOGUE,
         library::TILE,
         library::TILE_LANES,
         library::CONVOLUTION,
@@ -56,52 +63,22 @@ static SHADER: Shader = Shader {
 static DIRECT: Shader = Shader {
     name: "conv2d.direct",
     text: include_str!("../../shaders/conv2d.direct.wgsl"),
-    uses: &[library::STORE, library::INDEX, library::CONVOLUTION],
+    uses: &[
+        library::STORE,
+        library::INDEX,
+        library::NORMAL,
+        library::EPILOGUE,
+        library::CONVOLUTION,
+    ],
 };
 
-/// The tiles of results in which the host computes convolutions of 3 × 3 windows with stride 1, by Winograd's algorithm
-/// F(t × t, 3 × 3). Other convolutions and other executors take no notice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum WinogradTile {
-    /// 2 × 2: 2.25 times fewer multiplications than by the definition.
-    #[default]
-    Two,
-    /// 4 × 4: 4 times fewer, and rounding errors two to three times as large.
-    Four,
-}
-
-impl WinogradTile {
-    /// Their names, as attributes.
-    pub const WORDS: [(&'static str, WinogradTile); 2] =
-        [("2x2", WinogradTile::Two), ("4x4", WinogradTile::Four)];
-}
-
-/// A convolution: how the window moves. See the room's documentation. Pairs are (height, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conv2d {
-    /// Rows and columns from one position of the window to the next.
-    pub stride: [usize; 2],
-    /// Rows and columns of nothing around x.
-    pub padding: [usize; 2],
-    /// Rows and columns from one tap of the window to the next.
-    pub dilation: [usize; 2],
-    /// Into how many groups the channels of x and y are cut; each sees its own only.
-    pub groups: usize,
-    /// How the host computes, where the window allows a choice.
-    pub winograd: WinogradTile,
-}
-
-impl Default for Conv2d {
-    /// Stride 1, no padding, no dilation, one group, tiles of 2 × 2.
-    fn default() -> Self {
-        Self {
-            stride: [1; 2],
-            padding: [0; 2],
-            dilation: [1; 2],
-            groups: 1,
-            winograd: WinogradTile::Two,
-        }
-    }
+/// The operation: a convolution and what follows it in the same pass. See the room's documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct Convolution {
+    /// How the window moves.
+    pub conv: Conv2d,
+    /// What is applied to each element at last.
+    pub activation: Activation,
 }
 
 /// The convolution of x `[N, C, H, W]` with weight `[K, C/groups, R, S]`.
@@ -120,7 +97,7 @@ impl Default for Conv2d {
 /// The channels do not fit, the window is larger than the padded input, or an attribute is out of range.
 #[track_caller]
 pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Tensor<'g>> {
-    x.recorder().apply_one(conv, &[x, weight])
+    x.recorder().apply_one(Convolution::of(conv), &[x, weight])
 }
 
 /// The same plus bias `[K]`, in one pass over memory.
@@ -144,7 +121,8 @@ pub fn conv2d_bias<'g>(
     bias: Tensor<'g>,
     conv: Conv2d,
 ) -> Result<Tensor<'g>> {
-    x.recorder().apply_one(conv, &[x, weight, bias])
+    x.recorder()
+        .apply_one(Convolution::of(conv), &[x, weight, bias])
 }
 
 /// The graph with all its convolutions and their gradients in tiles of this size where the host computes them.
@@ -168,7 +146,11 @@ pub fn with_winograd(graph: &Graph, tile: WinogradTile) -> Graph {
     graph.with_operations(|op| {
         let attributes = op.attributes();
         let replaced: Arc<dyn crate::graph::AnyOp> = match op.name() {
-            Conv2d::NAME => Arc::new(tiled(Conv2d::from_attributes(&attributes).ok()?)),
+            Convolution::NAME => {
+                let op = Convolution::from_attributes(&attributes).ok()?;
+                let conv = tiled(op.conv);
+                Arc::new(Convolution { conv, ..op })
+            }
             Conv2dInputGrad::NAME => {
                 let op = Conv2dInputGrad::from_attributes(&attributes).ok()?;
                 let conv = tiled(op.conv);
@@ -185,14 +167,22 @@ pub fn with_winograd(graph: &Graph, tile: WinogradTile) -> Graph {
     })
 }
 
-impl Conv2d {
+impl Convolution {
+    /// Nothing but the convolution.
+    fn of(conv: Conv2d) -> Self {
+        Self {
+            conv,
+            activation: Activation::Identity,
+        }
+    }
+
     fn geometry(&self, x: Spec, weight: Spec) -> Result<Geometry> {
-        Geometry::new(Self::NAME, self, x.shape, weight.shape)
+        Geometry::new(Self::NAME, &self.conv, x.shape, weight.shape)
     }
 
     /// The geometry, where the shape rule has accepted it.
     fn known(&self, inputs: &[View<impl Real>]) -> Geometry {
-        Geometry::new(Self::NAME, self, inputs[0].shape, inputs[1].shape)
+        Geometry::new(Self::NAME, &self.conv, inputs[0].shape, inputs[1].shape)
             .unwrap_or_else(|e| unreachable!("{e}"))
     }
 }
@@ -212,43 +202,35 @@ fn cut(geometry: &Geometry) -> (Cut, [usize; 2]) {
     (cut, [unfold.panels(geometry.channels, tile), sums])
 }
 
-impl Op for Conv2d {
+impl Op for Convolution {
     const NAME: &'static str = "conv2d";
-    const INPUTS: &'static [&'static str] = &["x", "weight", "bias…"];
+    const INPUTS: &'static [&'static str] = &["x", "weight", "bias, residual…"];
     const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
-        let attributes = Attributes::none()
-            .with("stride", self.stride.as_slice())
-            .with("padding", self.padding.as_slice())
-            .with("dilation", self.dilation.as_slice())
-            .with("groups", self.groups);
-        match self.winograd {
-            WinogradTile::Two => attributes,
-            WinogradTile::Four => attributes.with("winograd", "4x4"),
-        }
+        self.activation.describe(self.conv.attributes())
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         Ok(Self {
-            stride: attributes.pair("stride", [1; 2])?,
-            padding: attributes.pair("padding", [0; 2])?,
-            dilation: attributes.pair("dilation", [1; 2])?,
-            groups: attributes.int("groups", 1)?,
-            winograd: attributes.choice("winograd", WinogradTile::Two, &WinogradTile::WORDS)?,
+            conv: Conv2d::from_attributes(attributes)?,
+            activation: Activation::of(attributes)?,
         })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let ([x, weight], bias) = expect_operands(Self::NAME, inputs)?;
-        let geometry = Geometry::new(Self::NAME, self, x, weight)?;
-        if let Some(bias) = bias.filter(|bias| *bias != [weight[0]].into()) {
+        let own = Operands::expect(Self::NAME, inputs)?;
+        let [x, weight] = own.operands;
+        let geometry = Geometry::new(Self::NAME, &self.conv, x, weight)?;
+        if let Some(bias) = own.bias.filter(|bias| *bias != [weight[0]].into()) {
             return Err(Error::shape(format!(
                 "conv2d: the bias is {bias}, the weight {weight} computes {} maps",
                 weight[0]
             )));
         }
-        Ok(vec![Spec::real(geometry.y()?)])
+        let y = geometry.y()?;
+        own.expect_residual(Self::NAME, y)?;
+        Ok(vec![Spec::real(y)])
     }
 
     fn vjp<'g>(
@@ -259,26 +241,37 @@ impl Op for Conv2d {
         let Some(grad) = output_grads[0] else {
             return Ok(vec![None; call.inputs.len()]);
         };
+        let plain = Self::of(self.conv);
+        let grad = epilogue::vjp(call, plain, self.activation, grad)?;
         let (x, weight) = (call.inputs[0], call.inputs[1]);
         let (size, kernel) = (x.shape(), weight.shape());
         let mut input_grads = vec![
             Some(super::conv2d_input_grad(
                 grad,
                 weight,
-                *self,
+                self.conv,
                 [size[2], size[3]],
             )?),
             Some(super::conv2d_weight_grad(
                 x,
                 grad,
-                *self,
+                self.conv,
                 [kernel[2], kernel[3]],
             )?),
         ];
         if call.inputs.len() > 2 {
             input_grads.push(Some(super::sum(grad, &[0, 2, 3], KeepAxes::No)?));
         }
+        input_grads.extend(call.inputs.iter().skip(3).map(|_| Some(grad)));
         Ok(input_grads)
+    }
+
+    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
+        let activation = epilogue::followed_by(inputs.len(), self.activation, next, specs)?;
+        Some(Self {
+            activation,
+            ..*self
+        })
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
@@ -293,7 +286,7 @@ impl Op for Conv2d {
             ..
         } = geometry;
         let (x, weight) = (inputs[0].real(), inputs[1].real());
-        let bias = inputs.get(2).map(|bias| bias.real());
+        let epilogue = Epilogue::new(inputs, self.activation);
         let winograd = Winograd::new(&geometry);
         for (y, index) in outputs[0].real().iter_mut().zip(range) {
             let (j, i) = (index % output[1], index / output[1] % output[0]);
@@ -319,9 +312,7 @@ impl Op for Conv2d {
             if let Some(winograd) = winograd {
                 *y = y.or_within(|| winograd.error([x, weight], [n, k, i, j]));
             }
-            if let Some(bias) = bias {
-                *y = *y + bias[k];
-            }
+            *y = epilogue.apply(*y, k, index);
         }
     }
 
@@ -339,10 +330,10 @@ impl Op for Conv2d {
             maps,
             ..
         } = geometry;
-        let bias = inputs.get(2).map(|bias| bias.real());
+        let epilogue = Epilogue::new(inputs, self.activation);
         if let Some(winograd) = Winograd::new(&geometry) {
             let operands = [inputs[0].real(), inputs[1].real()];
-            return winograd.convolve(operands, bias, outputs[0].real(), scratch, workers);
+            return winograd.convolve(operands, epilogue, outputs[0].real(), scratch, workers);
         }
         let (cut, [panel, _]) = cut(&geometry);
         let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
@@ -380,9 +371,7 @@ impl Op for Conv2d {
                 if piece.rows.len() > piece.planes.len() {
                     piece.write(&cut, [0, 0], sums);
                 }
-                if let Some(bias) = bias {
-                    piece.add(bias);
-                }
+                piece.finish(&cut, &epilogue);
             },
         );
     }
@@ -411,22 +400,20 @@ impl Op for Conv2d {
             output,
             ..
         } = geometry;
-        // Without a bias its binding is not read, but something must be bound: one reason why the bias is a `Store` too.
-        let bias = if inputs.len() > 2 { 2 } else { 0 };
-        let mut bindings: Vec<_> = [0, 1, bias].map(Binding::Input).into();
+        let [bias, residual] = epilogue::bindings(inputs);
+        let mut bindings: Vec<_> = [0, 1, bias, residual].map(Binding::Input).into();
         bindings.push(Binding::Output(0));
-        let has_bias = f64::from(u8::from(bias > 0));
         let positions = output[0] * output[1];
         if geometry.is_direct() {
             let quads = images * groups * maps * positions.div_ceil(4);
             let launch = geometry.describe(Launch::new(&DIRECT, bindings));
-            let launch = launch.constant("BIAS", has_bias);
+            let launch = epilogue::describe(launch, inputs, self.activation);
             return Ok(vec![launch.elements(quads, WORKGROUP)]);
         }
         let size = [maps, images * positions];
         let launch = geometry.describe(Launch::new(&SHADER, bindings));
         let launch = launch.constant("QUADS", geometry.quads());
-        let launch = launch.constant("BIAS", has_bias);
+        let launch = epilogue::describe(launch, inputs, self.activation);
         let launch = launch.by(limits.products(groups, size, channels * geometry.taps()));
         let launches = vec![limits.tiling.tile(groups, size).cover(launch, groups, size)];
         Ok(scaled(launches, inputs, [1, 0], 0))
@@ -438,7 +425,8 @@ impl Op for Conv2d {
             .geometry(inputs[0], inputs[1])
             .map_or(0, |geometry| geometry.flops());
         let results: usize = outputs.iter().map(|y| y.shape.elements()).sum();
-        Cost::new(flops + (inputs.len() - 2) * results, inputs, &outputs)
+        let each = epilogue::flops(inputs, self.activation);
+        Cost::new(flops + each * results, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -446,35 +434,53 @@ impl Op for Conv2d {
         let case = |(about, conv, geometry): (_, _, Geometry)| {
             let (x, weight) = (geometry.x(), geometry.weight());
             let inputs = x.and_then(|x| Ok(vec![normal(x, 1), normal(weight?, 2)]));
-            Case::new(about, conv, inputs.unwrap_or_else(|e| unreachable!("{e}")))
+            Case::new(
+                about,
+                Self::of(conv),
+                inputs.unwrap_or_else(|e| unreachable!("{e}")),
+            )
         };
         let cases: Vec<_> = cases.into_iter().map(case).collect();
-        let with_bias = |(about, of): &(&'static str, &str)| {
-            let case = cases.iter().find(|case| case.about == *of);
+        let followed = |&(about, of, residual, activation): &Followed| {
+            let case = cases.iter().find(|case: &&Case<Self>| case.about == of);
             let case = case.unwrap_or_else(|| unreachable!("there is no case {of}"));
-            let bias = normal([case.inputs[1].shape()[0]], 3);
-            Case::new(about, case.op, [case.inputs.as_slice(), &[bias]].concat())
+            let op = Self {
+                activation,
+                ..case.op
+            };
+            let mut inputs = case.inputs.clone();
+            inputs.push(normal([inputs[1].shape()[0]], 3));
+            if residual {
+                let y = op.geometry(inputs[0].spec(), inputs[1].spec());
+                let y = y.and_then(|geometry| geometry.y());
+                inputs.push(normal(y.unwrap_or_else(|e| unreachable!("{e}")), 4));
+            }
+            Case::new(about, op, inputs)
         };
-        let with_bias = WITH_BIAS.iter().map(with_bias).collect();
-        [cases, with_bias].concat()
+        let followed: Vec<_> = FOLLOWED.iter().map(followed).collect();
+        [cases, followed].concat()
     }
 }
 
-/// The cases with a bias, and those that they are without it.
-const WITH_BIAS: [(&str, &str); 9] = [
-    ("a stem and a bias", "a stem"),
-    ("two groups and a bias", "two groups"),
-    ("depthwise and a bias", "depthwise, half size"),
-    (
-        "groups over tiles and a bias",
-        "groups over many tiles of maps",
-    ),
-    ("long sums and a bias", "long sums over vectors"),
-    ("no channels but a bias", "no channels"),
-    ("no maps and no bias for them", "no maps"),
-    ("no images but a bias", "no images"),
-    (
-        "by Winograd's algorithm, and a bias",
-        "by Winograd's algorithm, many maps",
-    ),
+/// What a case with a bias is about; the case without; whether it has a residual; the activation.
+type Followed = (&'static str, &'static str, bool, Activation);
+
+#[rustfmt::skip]
+const FOLLOWED: [Followed; 16] = [
+    ("a stem and a bias", "a stem", false, Activation::Identity),
+    ("two groups and a bias", "two groups", false, Activation::Identity),
+    ("depthwise and a bias", "depthwise, half size", false, Activation::Identity),
+    ("groups over tiles and a bias", "groups over many tiles of maps", false, Activation::Identity),
+    ("long sums and a bias", "long sums over vectors", false, Activation::Identity),
+    ("no channels but a bias", "no channels", false, Activation::Identity),
+    ("no maps and no bias for them", "no maps", false, Activation::Identity),
+    ("no images but a bias", "no images", false, Activation::Identity),
+    ("by Winograd's algorithm, and a bias", "by Winograd's algorithm, many maps", false, Activation::Identity),
+    ("a stem, rectified", "a stem", false, Activation::Relu),
+    ("two groups and a residual", "two groups", true, Activation::Identity),
+    ("depthwise, a residual, rectified", "depthwise, half size", true, Activation::Relu),
+    ("groups over tiles, a residual, GELU", "groups over many tiles of maps", true, Activation::Gelu),
+    ("long sums, a residual, rectified", "long sums, half size", true, Activation::Relu),
+    ("no images but all that follows", "no images", true, Activation::Gelu),
+    ("by Winograd's algorithm, a residual, GELU", "by Winograd's algorithm, unequal padding", true, Activation::Gelu),
 ];

@@ -26,6 +26,7 @@
 
 use super::Conv2d;
 use super::support::convolution::{Cut, Geometry, Phase, Planes, Unfold, Winograd};
+use super::support::epilogue::Epilogue;
 use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::{Error, Result};
@@ -336,9 +337,13 @@ impl Op for Conv2dInputGrad {
         if let Some(winograd) = Winograd::new(&geometry) {
             let operands = [inputs[0].real(), inputs[1].real()];
             let x_grad = outputs[0].real();
-            return winograd
-                .input_grad()
-                .convolve(operands, None, x_grad, scratch, workers);
+            return winograd.input_grad().convolve(
+                operands,
+                Epilogue::none(),
+                x_grad,
+                scratch,
+                workers,
+            );
         }
         let parts = parts(&geometry);
         let (cut, [panel, _]) = cut(&geometry, &parts);

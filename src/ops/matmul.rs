@@ -1,27 +1,29 @@
 //! The product of matrices, of one pair or of a batch.
 //!
-//! **Definition.** y[…, i, j] = Σ over l of a[…, i, l] · b[…, l, j], plus bias[j] if there is such an input. a or b may be
-//! given with its last two axes swapped (`transpose_a`, `transpose_b`).
+//! **Definition.** y[…, i, j] = Σ over l of a[…, i, l] · b[…, l, j], plus bias[j] and residual[…, i, j] if there are such
+//! inputs; and the `activation` of that. a or b may be given with its last two axes swapped (`transpose_a`, `transpose_b`).
 //!
 //! **Shape.** a [batch…, M, K] and b [batch…, K, N] give [batch…, M, N]. The batch axes are equal, or one operand is a
-//! single matrix that serves all of the other's batch. bias `[N]`. An empty sum is 0.
+//! single matrix that serves all of the other's batch. bias `[N]`; residual as y. An empty sum is 0.
 //!
 //! **Gradient.** ∂L/∂a = ∂L/∂y · bᵀ and ∂L/∂b = aᵀ · ∂L/∂y, summed over the batch for an operand that served all of it;
-//! ∂L/∂bias is ∂L/∂y summed over all but its last axis.
+//! ∂L/∂bias is ∂L/∂y summed over all but its last axis, ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's:
+//! `relu_grad`, or `gelu_grad`, for which what the activation saw is computed once more.
 //!
 //! **Numerics.** The products of one element are added in an order that depends on the executor: depth K. The bias comes last,
-//! with a rounding of its own.
+//! then the residual, each with a rounding of its own; the activation is as in its room.
 //! On a device whose cooperative matrices multiply (tensor cores), sums of 64 terms or more have operands split in two
 //! numbers of half precision, or in mixed precision are halves already; `src/graph/matrices.rs` derives what that costs.
 //!
-//! **Cost.** 2·M·N·K operations for each matrix of the batch, and one for each element that a bias is added to, where a piece
-//! of y is computed. The host computes pieces of 128 columns and up to 512 rows; a device computes tiles of 64 × 64 to
+//! **Cost.** 2·M·N·K operations for each matrix of the batch, and a few for each element of y for what follows, where a
+//! piece of it is computed. The host computes pieces of 128 columns and up to 512 rows; a device computes tiles of 64 × 64 to
 //! 128 × 128.
 //!
 //! **Reference.** `torch.matmul`; with b transposed and a bias `torch.nn.functional.linear`.
 
-use super::support::product_cases::{CASES, Lengths, WITH_BIAS};
-use super::support::{array, expect_operands, normal, scaled, scales_scratch, unbroadcast};
+use super::support::epilogue::{self, Activation, Epilogue, Operands};
+use super::support::product_cases::{CASES, FOLLOWED, Lengths};
+use super::support::{array, normal, scaled, scales_scratch, unbroadcast};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -40,6 +42,8 @@ static SHADER: Shader = Shader {
     uses: &[
         library::STORE,
         library::INDEX,
+        library::NORMAL,
+        library::EPILOGUE,
         library::TILE,
         library::TILE_LANES,
     ],
@@ -102,6 +106,8 @@ pub struct Matmul {
     pub transpose_a: Transpose,
     /// Whether b's last two axes are swapped.
     pub transpose_b: Transpose,
+    /// What is applied to each element at last.
+    pub activation: Activation,
 }
 
 /// The matrix product a · b, either operand transposed on the way.
@@ -126,6 +132,7 @@ pub fn matmul<'g>(
     let op = Matmul {
         transpose_a,
         transpose_b,
+        activation: Activation::Identity,
     };
     a.recorder().apply_one(op, &[a, b])
 }
@@ -146,6 +153,7 @@ pub fn linear<'g>(x: Tensor<'g>, weight: Tensor<'g>, bias: Tensor<'g>) -> Result
     let op = Matmul {
         transpose_a: Transpose::No,
         transpose_b: Transpose::Yes,
+        activation: Activation::Identity,
     };
     x.recorder().apply_one(op, &[x, weight, bias])
 }
@@ -219,13 +227,14 @@ fn tall<'g>(x: Tensor<'g>) -> Result<Tensor<'g>> {
 
 impl Op for Matmul {
     const NAME: &'static str = "matmul";
-    const INPUTS: &'static [&'static str] = &["a", "b", "bias…"];
+    const INPUTS: &'static [&'static str] = &["a", "b", "bias, residual…"];
     const HALVES: Halves = Halves::ALWAYS;
 
     fn attributes(&self) -> Attributes {
-        Attributes::none()
+        let attributes = Attributes::none()
             .with("transpose_a", self.transpose_a.word())
-            .with("transpose_b", self.transpose_b.word())
+            .with("transpose_b", self.transpose_b.word());
+        self.activation.describe(attributes)
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
@@ -233,11 +242,13 @@ impl Op for Matmul {
         Ok(Self {
             transpose_a: choice("transpose_a")?,
             transpose_b: choice("transpose_b")?,
+            activation: Activation::of(attributes)?,
         })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let ([a, b], bias) = expect_operands(Self::NAME, inputs)?;
+        let own = Operands::expect(Self::NAME, inputs)?;
+        let [a, b] = own.operands;
         if a.len() < 2 || b.len() < 2 {
             return Err(Error::shape(format!(
                 "matmul: both operands need at least two axes: {a} × {b}"
@@ -256,13 +267,15 @@ impl Op for Matmul {
                 "matmul: batch axes differ, {outer_a:?} and {outer_b:?}: {a} × {b}"
             )));
         }
-        if let Some(bias) = bias.filter(|bias| *bias != [n].into()) {
+        if let Some(bias) = own.bias.filter(|bias| *bias != [n].into()) {
             return Err(Error::shape(format!(
                 "matmul: the bias is {bias}, a row of the result has {n} elements"
             )));
         }
         let outer = if outer_a.is_empty() { outer_b } else { outer_a };
-        Ok(vec![Spec::real(Shape::new(&[outer, &[m, n]].concat())?)])
+        let y = Shape::new(&[outer, &[m, n]].concat())?;
+        own.expect_residual(Self::NAME, y)?;
+        Ok(vec![Spec::real(y)])
     }
 
     fn vjp<'g>(
@@ -273,6 +286,11 @@ impl Op for Matmul {
         let Some(grad) = output_grads[0] else {
             return Ok(vec![None; call.inputs.len()]);
         };
+        let plain = Self {
+            activation: Activation::Identity,
+            ..*self
+        };
+        let grad = epilogue::vjp(call, plain, self.activation, grad)?;
         let (a, b) = (call.inputs[0], call.inputs[1]);
         let (ta, tb) = (self.transpose_a, self.transpose_b);
         let a_grad = match ta {
@@ -293,15 +311,24 @@ impl Op for Matmul {
             Some(unbroadcast(a_grad, a.shape())?),
             Some(unbroadcast(b_grad, b.shape())?),
         ];
-        for bias in &call.inputs[2..] {
-            input_grads.push(Some(unbroadcast(grad, bias.shape())?));
+        // Of the bias and the residual.
+        for added in &call.inputs[2..] {
+            input_grads.push(Some(unbroadcast(grad, added.shape())?));
         }
         Ok(input_grads)
     }
 
+    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
+        let activation = epilogue::followed_by(inputs.len(), self.activation, next, specs)?;
+        Some(Self {
+            activation,
+            ..*self
+        })
+    }
+
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (a, b) = (inputs[0].real(), inputs[1].real());
-        let bias = inputs.get(2).map(|bias| bias.real());
+        let epilogue = Epilogue::new(inputs, self.activation);
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
         let Extents { m, n, k, .. } = extents;
         let (a_strides, b_strides) = (
@@ -316,10 +343,7 @@ impl Op for Matmul {
             (0..k).for_each(|l| {
                 sum.add(a[a_row + l * a_strides[1]] * b[b_column + l * b_strides[0]])
             });
-            *y = match bias {
-                Some(bias) => sum.total() + bias[j],
-                None => sum.total(),
-            };
+            *y = epilogue.apply(sum.total(), j, index);
         }
     }
 
@@ -338,23 +362,26 @@ impl Op for Matmul {
             return;
         }
         let (rows, wide) = (rows_per_piece(batch, m, n), n.div_ceil(COLUMNS));
-        let bias = inputs.get(2).map(|bias| bias.real());
         let overwrite = Accumulate::Overwrite;
         // Afterwards: long sums are added up in memory, and one that starts from the bias would lose digits each time.
-        let add = |y: &mut [f32], bias: &[f32]| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        let epilogue = Epilogue::new(inputs, self.activation);
         if wide == 1 {
             let pieces = y.chunks_mut(m * n).enumerate().flat_map(|(index, y)| {
                 let blocks = y.chunks_mut(rows * n).enumerate();
                 blocks.map(move |(block, y)| (index, block * rows, y))
             });
-            return workers.each(pieces, |(index, row, y)| {
-                let [a, b] = self.operands(&extents, operands, [index, row, 0]);
-                let size = [y.len() / n, n, k];
-                product(size, a, b, MatrixMut::rows(&mut *y, n), overwrite);
-                if let Some(bias) = bias {
-                    y.chunks_exact_mut(n).for_each(|y| add(y, bias));
-                }
-            });
+            return workers.each(
+                pieces,
+                #[inline(always)]
+                |(index, row, y)| {
+                    let [a, b] = self.operands(&extents, operands, [index, row, 0]);
+                    let size = [y.len() / n, n, k];
+                    product(size, a, b, MatrixMut::rows(&mut *y, n), overwrite);
+                    for (i, y) in y.chunks_exact_mut(n).enumerate() {
+                        epilogue.finish_row(y, 0, (index * m + row + i) * n);
+                    }
+                },
+            );
         }
         let mut pieces: Vec<Vec<&mut [f32]>> = (0..batch * m.div_ceil(rows) * wide)
             .map(|_| Vec::new())
@@ -364,16 +391,20 @@ impl Op for Matmul {
             let runs = y.chunks_mut(COLUMNS).zip(&mut pieces[high * wide..]);
             runs.for_each(|(run, piece)| piece.push(run));
         }
-        workers.each(pieces.into_iter().enumerate(), |(piece, mut y)| {
-            let (high, column) = (piece / wide, piece % wide * COLUMNS);
-            let (index, row) = (high / m.div_ceil(rows), high % m.div_ceil(rows) * rows);
-            let [a, b] = self.operands(&extents, operands, [index, row, column]);
-            let size = [y.len(), y[0].len(), k];
-            product(size, a, b, MatrixMut::Rows(&mut y), overwrite);
-            if let Some(bias) = bias {
-                y.iter_mut().for_each(|y| add(y, &bias[column..]));
-            }
-        });
+        workers.each(
+            pieces.into_iter().enumerate(),
+            #[inline(always)]
+            |(piece, mut y)| {
+                let (high, column) = (piece / wide, piece % wide * COLUMNS);
+                let (index, row) = (high / m.div_ceil(rows), high % m.div_ceil(rows) * rows);
+                let [a, b] = self.operands(&extents, operands, [index, row, column]);
+                let size = [y.len(), y[0].len(), k];
+                product(size, a, b, MatrixMut::Rows(&mut y), overwrite);
+                for (i, y) in y.iter_mut().enumerate() {
+                    epilogue.finish_row(y, column, (index * m + row + i) * n + column);
+                }
+            },
+        );
     }
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
@@ -389,9 +420,8 @@ impl Op for Matmul {
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>> {
         let extents = self.extents(inputs[0].shape, inputs[1].shape);
         let Extents { batch, m, n, k, .. } = extents;
-        // Without a bias its binding is not read, but something must be bound: one reason why the bias is a `Store` too.
-        let bias = if inputs.len() > 2 { 2 } else { 0 };
-        let mut bindings: Vec<_> = [0, 1, bias].map(Binding::Input).into();
+        let [bias, residual] = epilogue::bindings(inputs);
+        let mut bindings: Vec<_> = [0, 1, bias, residual].map(Binding::Input).into();
         bindings.push(Binding::Output(0));
         let is = |condition| f64::from(u8::from(condition));
         let (ta, tb) = (
@@ -407,8 +437,8 @@ impl Op for Matmul {
             .constant("TILE_A_BY_ROWS", is(ta))
             .constant("TILE_B_BY_DEPTH", is(tb))
             .constant("A_QUADS", is(ta && m.is_multiple_of(4)))
-            .constant("BIAS", is(bias > 0))
             .constant("B_QUADS", is(!tb && n.is_multiple_of(4)));
+        let launch = epilogue::describe(launch, inputs, self.activation);
         let launch = launch.by(limits.products(batch, [m, n], k));
         let launches = vec![tile.cover(launch, batch, [m, n])];
         Ok(scaled(launches, inputs, [0, 1], 0))
@@ -417,8 +447,8 @@ impl Op for Matmul {
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let Extents { batch, m, n, k, .. } = self.extents(inputs[0].shape, inputs[1].shape);
         let outputs = self.outputs(inputs).unwrap_or_default();
-        let additions = (inputs.len() - 2) * batch * m * n;
-        Cost::new(2 * batch * m * n * k + additions, inputs, &outputs)
+        let each = 2 * k + epilogue::flops(inputs, self.activation);
+        Cost::new(each * batch * m * n, inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -426,26 +456,28 @@ impl Op for Matmul {
             let op = Self {
                 transpose_a,
                 transpose_b,
+                activation: Activation::Identity,
             };
             let shape = |lengths| Shape::new(lengths).unwrap_or_else(|e| unreachable!("{e}"));
             Case::new(about, op, vec![normal(shape(a), 1), normal(shape(b), 2)])
         };
-        let with_bias = |lengths: &Lengths| {
+        let followed = |&(ref lengths, residual, activation): &(Lengths, bool, Activation)| {
             let mut case = case(lengths);
-            let [_, n] = last_two(case.inputs[1].shape(), case.op.transpose_b);
-            case.inputs.push(normal([n], 3));
+            case.op.activation = activation;
+            let specs = [0, 1].map(|i| case.inputs[i].spec());
+            let y = case.op.outputs(&specs);
+            let y = y.unwrap_or_else(|e| unreachable!("{e}"))[0].shape;
+            case.inputs.push(normal([y[y.len() - 1]], 3));
+            if residual {
+                case.inputs.push(normal(y, 4));
+            }
             case
         };
         let mut cases: Vec<_> = CASES.iter().map(case).collect();
-        cases.extend(WITH_BIAS.iter().map(with_bias));
+        cases.extend(FOLLOWED.iter().map(followed));
         // A term that the bias swallows, twice: together they are more than a rounding.
-        let mut small = with_bias(&(
-            "a large bias",
-            Transpose::No,
-            Transpose::No,
-            &[1, 1024],
-            &[1024, 1],
-        ));
+        let no = Transpose::No;
+        let mut small = case(&("a large bias", no, no, &[1, 1024], &[1024, 1]));
         let term = |l: usize| {
             if l.is_multiple_of(512) {
                 0.4 * f32::EPSILON
@@ -455,7 +487,7 @@ impl Op for Matmul {
         };
         small.inputs[0] = array([1, 1024].into(), vec![1.0_f32; 1024]);
         small.inputs[1] = array([1024, 1].into(), (0..1024).map(term).collect::<Vec<f32>>());
-        small.inputs[2] = array([1].into(), vec![1.0_f32]);
+        small.inputs.push(array([1].into(), vec![1.0_f32]));
         cases.push(small);
         cases
     }

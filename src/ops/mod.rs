@@ -217,7 +217,7 @@ rooms! {
     clamp_grad: ClampGrad => clamp_grad;
     clip_factor: ClipFactor => clip_factor;
     concat: Concat => concat;
-    conv2d: Conv2d => conv2d, conv2d_bias, with_winograd, WinogradTile;
+    conv2d: Convolution => conv2d, conv2d_bias, with_winograd, Activation, Conv2d, WinogradTile;
     conv2d_input_grad: Conv2dInputGrad => conv2d_input_grad;
     conv2d_weight_grad: Conv2dWeightGrad => conv2d_weight_grad;
     cross_entropy: CrossEntropy => cross_entropy;

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 mod channels;
 mod elementwise;
+pub(super) mod epilogue;
 mod formulas;
 mod lanes;
 mod logistic;
@@ -39,7 +40,7 @@ pub(super) use formulas::{
 pub(super) use lanes::{LANE_DEPTH, LaneSums, lane_sum};
 pub(super) use logistic::{Asymmetric, Focal, Logistic, expect_weights, expect_within, weights_of};
 pub(super) use logits::{labels, logits_and_targets};
-pub(super) use products::{expect_operands, scaled, scales_scratch};
+pub(super) use products::{scaled, scales_scratch};
 pub(super) use reducing::{HostReduction, Largest, Summed};
 pub(super) use rows::{Rows, expect_axis, expect_same, expect_temperature, largest, outer};
 pub(super) use slices::Slices;

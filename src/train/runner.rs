@@ -108,7 +108,7 @@ impl Runner {
         if let Some(ready) = self.plans.get(&(purpose, batch)) {
             return Ok(ready.plan.graph().clone());
         }
-        let mut graph = record()?;
+        let mut graph = record()?.fused();
         if let Some(tile) = self.winograd {
             graph = with_winograd(&graph, tile);
         }

@@ -7,18 +7,19 @@
 mod cases;
 mod panels;
 mod pieces;
+mod settings;
 mod sum_cut;
 mod winograd;
 
 pub(in crate::ops) use cases::cases;
 pub(in crate::ops) use panels::{Planes, Unfold};
 pub(in crate::ops) use pieces::Cut;
+pub use settings::{Conv2d, WinogradTile};
 pub(in crate::ops) use sum_cut::SumCut;
 pub(in crate::ops) use winograd::Winograd;
 
 use crate::error::{Error, Result};
 use crate::graph::Launch;
-use crate::ops::Conv2d;
 use crate::shape::Shape;
 use std::collections::BTreeSet;
 

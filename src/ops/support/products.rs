@@ -1,10 +1,8 @@
-//! What rooms of products share: their inputs, and what goes before a product whose operands are split in halves: the largest
-//! magnitude of each, from which the product derives their scales.
+//! What goes before a product whose operands are split in halves: the largest magnitude of each, from which the product
+//! derives their scales.
 
 use crate::array::Spec;
-use crate::error::Result;
-use crate::graph::{Binding, Launch, Parts, Shader, expect_reals, library};
-use crate::shape::Shape;
+use crate::graph::{Binding, Launch, Parts, Shader, library};
 
 static LARGEST: Shader = Shader {
     name: "largest",
@@ -14,18 +12,6 @@ static LARGEST: Shader = Shader {
 
 /// The shares of an operand whose largest magnitudes are kept, as `shaders/largest.wgsl` cuts it.
 const SHARES: usize = 256;
-
-/// The shapes of the two operands of a product, and of the bias if there is one.
-pub(in crate::ops) fn expect_operands(
-    name: &str,
-    inputs: &[Spec],
-) -> Result<([Shape; 2], Option<Shape>)> {
-    if inputs.len() == 3 {
-        let [a, b, bias] = expect_reals(name, inputs)?;
-        return Ok(([a, b], Some(bias)));
-    }
-    Ok((expect_reals(name, inputs)?, None))
-}
 
 /// The launches of a node's products, with the one that they need first, if they do. `operands` are the inputs that their
 /// `tile_a` and `tile_b` read, `scratch` is the buffer that [`scales_scratch`] asked for.

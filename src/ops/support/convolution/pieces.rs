@@ -1,5 +1,6 @@
 //! The pieces of work into which the host cuts an image tensor that a convolution or a gradient computes.
 
+use crate::ops::support::epilogue::Epilogue;
 use std::ops::Range;
 
 /// The pieces of work that a tensor is cut into at least, if it is large enough.
@@ -112,14 +113,19 @@ impl Cut {
 }
 
 impl Piece<'_> {
-    /// Adds to each plane a number of its own.
+    /// Applies to all that has been written what follows a product.
     #[inline(always)]
-    pub(in crate::ops) fn add(&mut self, bias: &[f32]) {
+    pub(in crate::ops) fn finish(&mut self, cut: &Cut, epilogue: &Epilogue<f32>) {
+        let ([height, width], units) = (cut.size, cut.size[0].div_ceil(cut.unit[0]));
+        let mut unit = self.units.start;
         // The rows of an image are as many for each plane.
         for runs in self.rows.chunks_mut(self.planes.len()) {
-            for (run, bias) in runs.iter_mut().zip(&bias[self.planes.clone()]) {
-                run.iter_mut().for_each(|y| *y += bias);
+            let (image, row) = (unit / units, unit % units * cut.unit[0]);
+            for (run, plane) in runs.iter_mut().zip(self.planes.clone()) {
+                let first = ((image * cut.planes + plane) * height + row) * width;
+                epilogue.finish_run(run, plane, first);
             }
+            unit = (image + 1) * units;
         }
     }
 

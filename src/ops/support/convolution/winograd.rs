@@ -29,6 +29,7 @@ mod weight_grad;
 use super::Geometry;
 use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
+use crate::ops::support::epilogue::Epilogue;
 use crate::product::square::{ZEROS, gather, turned};
 use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
 use crate::workers::{Workers, simd};
@@ -217,21 +218,21 @@ impl Winograd {
         padded(self.maps).min(WIDTH)
     }
 
-    /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`, plus a bias for each map if there is one.
+    /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`, and what follows it.
     pub(in crate::ops) fn convolve(
         &self,
         operands: [&[f32]; 2],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue<f32>,
         results: &mut [f32],
         scratch: &mut [&mut [f32]],
         workers: &Workers,
     ) {
         match self.tile {
             WinogradTile::Two => {
-                self.convolve_by::<Two, 2, 4>(operands, bias, results, scratch, workers);
+                self.convolve_by::<Two, 2, 4>(operands, epilogue, results, scratch, workers);
             }
             WinogradTile::Four => {
-                self.convolve_by::<Four, 4, 6>(operands, bias, results, scratch, workers);
+                self.convolve_by::<Four, 4, 6>(operands, epilogue, results, scratch, workers);
             }
         }
     }
@@ -239,7 +240,7 @@ impl Winograd {
     fn convolve_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
         [source, weight]: [&[f32]; 2],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue<f32>,
         results: &mut [f32],
         scratch: &mut [&mut [f32]],
         workers: &Workers,
@@ -256,7 +257,7 @@ impl Winograd {
                 cut: &cut,
                 source,
                 windows,
-                bias,
+                epilogue,
                 piece,
                 memory,
             });
@@ -423,7 +424,7 @@ struct Convolve<'a, 'b, A, const TILE: usize, const SIDE: usize> {
     cut: &'a Cut,
     source: &'a [f32],
     windows: &'a [f32],
-    bias: Option<&'a [f32]>,
+    epilogue: Epilogue<'a, f32>,
     piece: Piece<'b>,
     memory: &'a mut [f32],
 }
@@ -455,9 +456,7 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         );
         of.multiply(patches, self.windows, &piece, sums);
         of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
-        if let Some(bias) = self.bias {
-            piece.add(bias);
-        }
+        piece.finish(self.cut, &self.epilogue);
     }
 }
 

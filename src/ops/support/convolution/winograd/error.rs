@@ -1,7 +1,8 @@
 //! The bound of the error.
 
+use super::Winograd;
 use super::algorithm::{Algorithm, Four, Two};
-use super::{Winograd, WinogradTile};
+use crate::ops::WinogradTile;
 use crate::real::{Real, UNIT};
 
 impl Winograd {

@@ -1,9 +1,10 @@
 //! The gradient with respect to the weight.
 
+use super::Winograd;
 use super::algorithm::{Algorithm, Four, Two};
 use super::lanes::{LANES, Vector, around, distance, padded};
 use super::lines::Source;
-use super::{Winograd, WinogradTile};
+use crate::ops::WinogradTile;
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::workers::{Workers, simd};
 use pulp::{Simd, WithSimd};

@@ -1,0 +1,133 @@
+//! Joined nodes compute the same numbers, to the bit on the host, and nothing is joined that something else reads.
+
+use axenic::array::{Array, Spec};
+use axenic::exec::{Cpu, Executor};
+use axenic::graph::{Graph, Recorder, Tensor};
+use axenic::nn;
+use axenic::ops::{self, Conv2d, Transpose};
+use axenic::plan::Plan;
+use axenic::rng::Stream;
+use axenic::shape::{KeepAxes, Shape};
+use axenic::{Result, autodiff};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn numbers(shape: Shape, seed: u64) -> Array {
+    let mut stream = Stream::new(seed, "fuse", 0, 0);
+    let values: Vec<f32> = (0..shape.elements())
+        .map(|_| stream.normal() as f32)
+        .collect();
+    Array::new(shape, values).expect("as many as it has")
+}
+
+/// What the graph gives on the host, for inputs drawn from their positions.
+fn run(graph: &Graph) -> Vec<Array> {
+    let leaves = graph.leaves().enumerate();
+    let inputs: Vec<(&str, Array)> = leaves
+        .map(|(i, (_, leaf, spec))| (leaf.name.as_str(), numbers(spec.shape, i as u64)))
+        .collect();
+    let inputs: Vec<(&str, &Array)> = inputs.iter().map(|(name, x)| (*name, x)).collect();
+    let mut cpu = Cpu::new(2).expect("threads");
+    let plan = Plan::new(Arc::new(graph.clone()), cpu.target()).expect("a plan");
+    let plan = cpu.prepare(Arc::new(plan)).expect("it fits");
+    cpu.run(plan, &inputs, None).expect("it runs")
+}
+
+fn names(graph: &Graph) -> Vec<&str> {
+    let operations = graph.nodes().iter().filter(|node| node.op().is_some());
+    operations.map(|node| node.name()).collect()
+}
+
+fn input<'g>(r: &'g Recorder, name: &str, shape: impl Into<Shape>) -> Result<Tensor<'g>> {
+    r.input(name, Spec::real(shape))
+}
+
+fn linear<'g>(r: &'g Recorder, name: &str, x: Tensor<'g>, features: usize) -> Result<Tensor<'g>> {
+    let width = x.shape()[x.shape().len() - 1];
+    let weight = input(r, &format!("{name}.weight"), [features, width])?;
+    ops::linear(x, weight, input(r, &format!("{name}.bias"), [features])?)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn joined_nodes_give_the_same_bits(
+        [batch, rows, width] in [1usize..4, 1usize..80, 1usize..9],
+        hidden in 1usize..150,
+        [maps, height] in [1usize..5, 1usize..12],
+        channels in prop_oneof![1usize..5, 16usize..20],
+    ) {
+        let graph = Graph::record(|r| {
+            let x = input(r, "x", [batch, rows, width])?;
+            let y = ops::gelu(linear(r, "first", x, hidden)?)?;
+            let y = ops::add(x, linear(r, "second", y, width)?)?;
+            r.output("tokens", ops::relu(y)?)?;
+            let image = input(r, "image", [batch, channels, height, rows])?;
+            let weight = input(r, "weight", [maps * 16, channels, 3, 3])?;
+            let conv = Conv2d { padding: [1, 1], ..Conv2d::default() };
+            let y = ops::conv2d_bias(image, weight, input(r, "bias", [maps * 16])?, conv)?;
+            let residual = input(r, "residual", y.shape())?;
+            r.output("image", ops::gelu(ops::add(y, residual)?)?)
+        }).expect("it records");
+        let fused = graph.fused();
+        prop_assert_eq!(names(&fused), ["matmul", "matmul", "conv2d"]);
+        prop_assert_eq!(run(&graph), run(&fused));
+    }
+}
+
+#[test]
+fn what_something_else_reads_is_not_joined() -> Result<()> {
+    let alone = |build: &dyn Fn(&Recorder, Tensor<'_>) -> Result<()>| {
+        let graph = Graph::record(|r| build(r, linear(r, "a", input(r, "x", [2, 3])?, 4)?))?;
+        Ok::<_, axenic::Error>(names(&graph).len() == names(&graph.fused()).len())
+    };
+    assert!(!alone(&|r, y| r.output("y", ops::relu(y)?))?);
+    assert!(alone(&|r, y| {
+        r.output("before", y)?;
+        r.output("y", ops::relu(y)?)
+    })?);
+    assert!(alone(&|r, y| r.output("y", ops::mul(ops::relu(y)?, y)?))?);
+    assert!(alone(&|r, y| r.output("y", ops::add(y, y)?))?);
+    // A residual that is repeated, or that repeats the product.
+    assert!(alone(
+        &|r, y| r.output("y", ops::add(y, input(r, "row", [4])?)?)
+    )?);
+    assert!(alone(
+        &|r, y| r.output("y", ops::add(y, input(r, "all", [5, 2, 4])?)?)
+    )?);
+    // An activation comes last.
+    let graph = Graph::record(|r| {
+        let y = ops::relu(linear(r, "a", input(r, "x", [2, 3])?, 4)?)?;
+        r.output("y", ops::add(y, input(r, "residual", [2, 4])?)?)
+    })?;
+    assert_eq!(names(&graph.fused()), ["matmul", "add"]);
+    // Without a bias there is no residual.
+    let graph = Graph::record(|r| {
+        let (a, b) = (input(r, "a", [2, 3])?, input(r, "b", [3, 4])?);
+        let y = ops::matmul(a, b, Transpose::No, Transpose::No)?;
+        r.output("y", ops::add(y, input(r, "residual", [2, 4])?)?)
+    })?;
+    assert_eq!(names(&graph.fused()), ["matmul", "add"]);
+    Ok(())
+}
+
+/// Where a gradient reads what an activation saw, as that of GELU does, the activation stays a node; the rectifier's reads what
+/// it gave.
+#[test]
+fn what_a_gradient_reads_stays() -> Result<()> {
+    let record = |activation: for<'g> fn(Tensor<'g>) -> Result<Tensor<'g>>| {
+        Graph::record(|r| {
+            let scope = r.scope().name("layer");
+            let y = activation(nn::linear(&scope, input(r, "x", [2, 3])?, 5)?)?;
+            let loss = ops::sum(y, &[0, 1], KeepAxes::No)?;
+            let weight = r.newest("layer.weight")?;
+            r.output("grad", autodiff::gradients(loss, &[weight])?[0])?;
+            r.output("loss", loss)
+        })
+    };
+    let (gelu, relu) = (record(ops::gelu)?.fused(), record(ops::relu)?.fused());
+    assert!(names(&gelu).contains(&"gelu"));
+    assert!(!names(&relu).contains(&"relu") && names(&relu).contains(&"relu_grad"));
+    Ok(())
+}
