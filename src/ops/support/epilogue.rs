@@ -1,5 +1,6 @@
 //! What a product does with its sums before it writes them: adds a bias and a residual, and applies an activation.
 
+use super::vectorised::normal_cdf;
 use crate::array::Spec;
 use crate::error::Result;
 use crate::graph::{Attributes, Call, Launch, Op, Tensor, View, expect_reals};
@@ -119,13 +120,16 @@ impl<'a, R: Real> Epilogue<'a, R> {
     }
 }
 
+// Loops, for closures as long as GELU's are not inlined into iterators, and then not compiled for the machine's vectors.
 impl Epilogue<'_, f32> {
     /// Applies it to neighbours that share the bias number `bias` of all; the first is element `index` of the result.
     #[inline(always)]
     pub(in crate::ops) fn finish_run(&self, run: &mut [f32], bias: usize, index: usize) {
         if let Some(all) = self.bias {
             let bias = all[bias];
-            run.iter_mut().for_each(|y| *y += bias);
+            for y in run.iter_mut() {
+                *y += bias;
+            }
         }
         self.finish(run, index);
     }
@@ -134,9 +138,9 @@ impl Epilogue<'_, f32> {
     #[inline(always)]
     pub(in crate::ops) fn finish_row(&self, row: &mut [f32], bias: usize, index: usize) {
         if let Some(all) = self.bias {
-            row.iter_mut()
-                .zip(&all[bias..])
-                .for_each(|(y, bias)| *y += bias);
+            for (y, bias) in row.iter_mut().zip(&all[bias..]) {
+                *y += bias;
+            }
         }
         self.finish(row, index);
     }
@@ -145,18 +149,22 @@ impl Epilogue<'_, f32> {
     #[inline(always)]
     fn finish(&self, run: &mut [f32], index: usize) {
         if let Some(all) = self.residual {
-            run.iter_mut()
-                .zip(&all[index..])
-                .for_each(|(y, other)| *y += other);
+            for (y, other) in run.iter_mut().zip(&all[index..]) {
+                *y += other;
+            }
         }
         match self.activation {
             Activation::Identity => {}
-            Activation::Relu => run
-                .iter_mut()
-                .for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y }),
-            Activation::Gelu => run
-                .iter_mut()
-                .for_each(|y| *y *= super::vectorised::normal_cdf(*y)),
+            Activation::Relu => {
+                for y in run {
+                    *y = if *y < 0.0 { 0.0 } else { *y };
+                }
+            }
+            Activation::Gelu => {
+                for y in run {
+                    *y *= normal_cdf(*y);
+                }
+            }
         }
     }
 }
