@@ -1,9 +1,9 @@
-// y = a part of x along an axis.
+// y = a part of x along an axis, plus what is added if so asked.
 // Room: src/ops/slice.rs
 // Uses: store_f32, index
-// Bindings: 0 x, 1 y, 2 the geometry
+// Bindings: 0 x, 1 added, 2 y, 3 the geometry
 // Grid: one invocation an element of y, workgroups of 256
-// Constants: none
+// Constants: ADDED, 1 to add
 // Barriers: none
 // Order of summation: none
 
@@ -15,8 +15,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Store>;
-@group(0) @binding(1) var<storage, read_write> y: array<Store>;
-@group(0) @binding(2) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> added: array<Store>;
+@group(0) @binding(2) var<storage, read_write> y: array<Store>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+override ADDED: u32 = 0u;
 
 @compute @workgroup_size(256)
 fn main(
@@ -26,6 +29,10 @@ fn main(
 ) {
     let i = linear_workgroup(group, groups) * 256u + lane;
     if (i < params.count) {
-        y[i] = x[i / params.y_row * params.x_row + params.offset + i % params.y_row];
+        var part = x[i / params.y_row * params.x_row + params.offset + i % params.y_row];
+        if (ADDED != 0u) {
+            part = Store(f32(part) + f32(added[i]));
+        }
+        y[i] = part;
     }
 }

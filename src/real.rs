@@ -85,6 +85,10 @@ pub trait Real:
     fn abs(self) -> Self {
         if self < Self::ZERO { -self } else { self }
     }
+    /// This where `gate` is positive, else 0.
+    fn passed(self, gate: Self) -> Self {
+        if gate > Self::ZERO { self } else { Self::ZERO }
+    }
     /// The result of a formula that some executor computes by a faster algorithm, which may be off by as much as `error`
     /// says. (Asked only where bounds are kept.)
     fn or_within(self, _error: impl FnOnce() -> f64) -> Self {
@@ -350,6 +354,17 @@ impl Real for Bounded {
         }
     }
 
+    fn passed(self, gate: Self) -> Self {
+        let passed = if gate.value > 0.0 { self } else { Self::ZERO };
+        if gate.value.abs() > gate.error {
+            return passed;
+        }
+        // A device may decide otherwise.
+        Self {
+            value: passed.value,
+            error: self.value.abs() + self.error,
+        }
+    }
     fn or_within(self, error: impl FnOnce() -> f64) -> Self {
         Self {
             value: self.value,

@@ -9,7 +9,8 @@
 //! gradient is the attribute `statistics`: with `running` they are constants, with `batch` they are x's own
 //! (`batch_statistics`), and x's gradient includes the path through them. In both cases none is sent to mean and variance
 //! themselves, so that it is counted once. The rectifier's part is `relu_grad` of y, as if it were a node of its own; what it
-//! lets through is also residual's gradient.
+//! lets through is also residual's gradient. Without a residual, and with the batch's statistics, both gradients compute it from x
+//! on the way instead.
 //!
 //! **Numerics.** Five roundings, a sixth with a residual; x − mean comes first, so that a mean far from 0 costs no digits.
 //! The rectifier is exact.
@@ -66,7 +67,13 @@ impl Statistics {
 impl NormActivation {
     const WORDS: [(&'static str, Self); 2] = [("identity", Self::Identity), ("relu", Self::Relu)];
 
-    fn word(self) -> &'static str {
+    /// What the attributes say.
+    pub(in crate::ops) fn of(attributes: &Attributes) -> Result<Self> {
+        attributes.choice("activation", Self::Identity, &Self::WORDS)
+    }
+
+    /// The word that stands for this choice in attributes.
+    pub(in crate::ops) fn word(self) -> &'static str {
         match self {
             NormActivation::Identity => "identity",
             NormActivation::Relu => "relu",
@@ -249,11 +256,7 @@ impl Op for BatchNorm {
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let statistics =
             attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
-        let activation = attributes.choice(
-            "activation",
-            NormActivation::Identity,
-            &NormActivation::WORDS,
-        )?;
+        let activation = NormActivation::of(attributes)?;
         let eps = attributes.float("eps", 1e-5)?;
         Ok(Self {
             eps,
@@ -294,15 +297,23 @@ impl Op for BatchNorm {
         let Some(grad) = output_grads[0] else {
             return Ok(vec![None; call.inputs.len()]);
         };
-        let grad = match self.activation {
-            NormActivation::Identity => grad,
-            NormActivation::Relu => super::relu_grad(call.outputs[0], grad)?,
+        let [x, mean, variance, weight, bias] = [0, 1, 2, 3, 4].map(|i| call.inputs[i]);
+        let is_alone = self.statistics == Statistics::Batch && call.inputs.len() == 5;
+        let (grad, activation) = match self.activation {
+            NormActivation::Relu if !is_alone => (
+                super::relu_grad(call.outputs[0], grad)?,
+                NormActivation::Identity,
+            ),
+            activation => (grad, activation),
         };
-        let [x, mean, variance, weight] = [0, 1, 2, 3].map(|i| call.inputs[i]);
+        let rectified = match activation {
+            NormActivation::Identity => None,
+            NormActivation::Relu => Some([weight, bias]),
+        };
         let (weight_grad, bias_grad) =
-            super::batch_norm_affine_grad(x, mean, variance, grad, self.eps)?;
+            super::batch_norm_affine_grad(x, mean, variance, grad, rectified, self.eps)?;
         let batch = match self.statistics {
-            Statistics::Batch => Some([x, mean, weight_grad, bias_grad]),
+            Statistics::Batch => Some(([x, mean, bias, weight_grad, bias_grad], activation)),
             Statistics::Running => None,
         };
         let x_grad = super::batch_norm_input_grad(grad, variance, weight, batch, self.eps)?;

@@ -1,16 +1,18 @@
 //! The gradients of a batch normalisation's weight and bias.
 //!
 //! **Definition.** weight_grad[c] = Σ output_grad · (x − mean[c]) / √(variance[c] + eps), bias_grad[c] = Σ output_grad,
-//! over all elements of channel c.
+//! over all elements of channel c. With the further inputs weight and bias it is the normalisation's positive part whose gradient
+//! output_grad is: then only elements count where (x − mean) · weight / √(variance + eps) + bias is positive.
 //!
-//! **Shape.** x [N, C, …], output_grad as x; mean, variance [C]; weight_grad, bias_grad [C].
+//! **Shape.** x [N, C, …], output_grad as x; mean, variance, weight, bias [C]; weight_grad, bias_grad [C].
 //!
 //! **Gradient.** No second derivative.
 //!
 //! **Numerics.** On a device slices of at least 4096 elements are added by 256 invocations, then a tree, then a tree over
 //! the slices; on the host 64 sums in f32 side by side go over into f64 after 16 additions, or at the end of a plane.
+//! Where the sign of what was rectified is a matter of rounding, an executor may count an element or not.
 //!
-//! **Cost.** Four operations an element; x and output_grad are read once; bound by memory.
+//! **Cost.** Four operations an element, seven with a rectifier; x and output_grad are read once; bound by memory.
 //!
 //! **Reference.** `torch.ops.aten.native_batch_norm_backward`.
 
@@ -45,14 +47,15 @@ pub struct BatchNormAffineGrad {
     pub eps: f64,
 }
 
-/// The gradients (weight_grad, bias_grad) of a batch normalisation.
+/// The gradients (weight_grad, bias_grad) of a batch normalisation; `rectified` are its weight and bias if output_grad is the gradient of
+/// what [`batch_norm_relu`](super::batch_norm_relu) gives.
 ///
 /// ```
 /// # use axenic::{eval, ops};
 /// let [weight_grad, bias_grad] = eval(|r| {
 ///     let (x, output_grad) = (r.constant([[1.0], [3.0]]), r.constant([[1.0], [2.0]]));
 ///     let (mean, variance) = (r.constant([2.0]), r.constant([4.0]));
-///     let (weight_grad, bias_grad) = ops::batch_norm_affine_grad(x, mean, variance, output_grad, 0.0)?;
+///     let (weight_grad, bias_grad) = ops::batch_norm_affine_grad(x, mean, variance, output_grad, None, 0.0)?;
 ///     Ok([weight_grad, bias_grad])
 /// })?;
 /// assert_eq!((weight_grad, bias_grad), ([0.5].into(), [3.0].into()));
@@ -67,17 +70,49 @@ pub fn batch_norm_affine_grad<'g>(
     mean: Tensor<'g>,
     variance: Tensor<'g>,
     output_grad: Tensor<'g>,
+    rectified: Option<[Tensor<'g>; 2]>,
     eps: f64,
 ) -> Result<(Tensor<'g>, Tensor<'g>)> {
-    let inputs = [x, mean, variance, output_grad];
+    let mut inputs = vec![x, mean, variance, output_grad];
+    inputs.extend(rectified.into_iter().flatten());
     let outputs = x.recorder().apply(BatchNormAffineGrad { eps }, &inputs)?;
     Ok((outputs[0], outputs[1]))
 }
 
+/// What was rectified, channel by channel.
+#[derive(Clone, Copy)]
+struct Gates<'a, R> {
+    variance: &'a [R],
+    weight: &'a [R],
+    bias: &'a [R],
+    eps: R,
+}
+
+impl<'a, R: Real> Gates<'a, R> {
+    fn new(inputs: &[View<'a, R>], eps: f64) -> Option<Self> {
+        Some(Self {
+            variance: inputs[2].real(),
+            weight: inputs.get(4)?.real(),
+            bias: inputs.get(5)?.real(),
+            eps: R::constant(eps),
+        })
+    }
+
+    /// What was rectified in a channel, as a function of x − mean.
+    #[inline(always)]
+    fn of(self, c: usize) -> impl Fn(R) -> R + Copy {
+        let scale = self.weight[c] * (R::ONE / (self.variance[c] + self.eps).sqrt());
+        let bias = self.bias[c];
+        #[inline(always)]
+        move |centred| centred * scale + bias
+    }
+}
+
 impl Op for BatchNormAffineGrad {
     const NAME: &'static str = "batch_norm_affine_grad";
-    const INPUTS: &'static [&'static str] = &["x", "mean", "variance", "output_grad"];
-    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2], &[0, 1]);
+    const INPUTS: &'static [&'static str] =
+        &["x", "mean", "variance", "output_grad", "weight, bias…"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4, 5], &[0, 1]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none().with("eps", self.eps)
@@ -89,8 +124,13 @@ impl Op for BatchNormAffineGrad {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [x, mean, variance, output_grad] = expect_reals(Self::NAME, inputs)?;
+        let (own, rectified) = inputs.split_at(inputs.len().min(4));
+        let [x, mean, variance, output_grad] = expect_reals(Self::NAME, own)?;
         let channels = Channels::of(Self::NAME, x)?;
+        if !rectified.is_empty() {
+            let [weight, bias] = expect_reals(Self::NAME, rectified)?;
+            channels.expect(Self::NAME, &[("weight", weight), ("bias", bias)])?;
+        }
         channels.expect(Self::NAME, &[("mean", mean), ("variance", variance)])?;
         expect_same(Self::NAME, [x, output_grad], ["x", "output_grad"])?;
         Ok(vec![Spec::real([channels.channels]); 2])
@@ -111,6 +151,7 @@ impl Op for BatchNormAffineGrad {
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let channels = Channels::new(inputs[0].shape);
         let [x, mean, variance, output_grad] = [0, 1, 2, 3].map(|i| inputs[i].real());
+        let gates = Gates::new(inputs, self.eps);
         let [weight_grads, bias_grads] = outputs else {
             unreachable!("there are two outputs")
         };
@@ -118,8 +159,13 @@ impl Op for BatchNormAffineGrad {
         for ((weight_grad, bias_grad), c) in results.zip(range) {
             let (mut products, mut sum) = (R::sum(channels.depth()), R::sum(channels.depth()));
             for i in channels.planes(c).flatten() {
-                products.add(output_grad[i] * (x[i] - mean[c]));
-                sum.add(output_grad[i]);
+                let centred = x[i] - mean[c];
+                let grad = match gates {
+                    Some(gates) => output_grad[i].passed(gates.of(c)(centred)),
+                    None => output_grad[i],
+                };
+                products.add(grad * centred);
+                sum.add(grad);
             }
             *weight_grad =
                 products.total() * (R::ONE / (variance[c] + R::constant(self.eps)).sqrt());
@@ -136,6 +182,7 @@ impl Op for BatchNormAffineGrad {
     ) {
         let channels = Channels::new(inputs[0].shape);
         let [x, mean, variance, output_grad] = [0, 1, 2, 3].map(|i| inputs[i].real());
+        let gates = Gates::new(inputs, self.eps);
         let [weight_grads, bias_grads] = outputs else {
             unreachable!("there are two outputs")
         };
@@ -156,12 +203,27 @@ impl Op for BatchNormAffineGrad {
                     #[inline(always)]
                     |i, plane| {
                         let centre = mean[group.start + i];
-                        sums[i].add(
-                            &output_grad[plane.clone()],
-                            &x[plane],
-                            #[inline(always)]
-                            |grad, x| [grad * (x - centre), grad],
-                        );
+                        let (grads, x) = (&output_grad[plane.clone()], &x[plane]);
+                        match gates {
+                            None => sums[i].add(
+                                grads,
+                                x,
+                                #[inline(always)]
+                                |grad, x| [grad * (x - centre), grad],
+                            ),
+                            Some(gates) => {
+                                let gate = gates.of(group.start + i);
+                                sums[i].add(
+                                    grads,
+                                    x,
+                                    #[inline(always)]
+                                    |grad, x| {
+                                        let grad = grad.passed(gate(x - centre));
+                                        [grad * (x - centre), grad]
+                                    },
+                                );
+                            }
+                        }
                     },
                 );
                 let results = weight_grads.iter_mut().zip(bias_grads);
@@ -178,9 +240,15 @@ impl Op for BatchNormAffineGrad {
         let channels = Channels::new(inputs[0].shape);
         let slices = channels.slices().count;
         let [weight_grad, bias_grad] = [Binding::Scratch(0), Binding::Scratch(1)];
-        let mut bindings: Vec<_> = (0..4).map(Binding::Input).collect();
+        let is_rectified = inputs.len() > 4;
+        // Without a rectifier its weight and bias are not read, but something must be bound.
+        let affine = if is_rectified { [4, 5] } else { [1, 1] };
+        let own = [0, 1, 2, 3].into_iter().chain(affine);
+        let mut bindings: Vec<_> = own.map(Binding::Input).collect();
         bindings.extend([weight_grad, bias_grad]);
-        let partial = Launch::new(&SHADER, bindings).groups(channels.channels * slices);
+        let partial = Launch::new(&SHADER, bindings)
+            .constant("RECTIFIED", f64::from(u8::from(is_rectified)))
+            .groups(channels.channels * slices);
         let results = [
             weight_grad,
             bias_grad,
@@ -203,7 +271,8 @@ impl Op for BatchNormAffineGrad {
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        Cost::new(4 * inputs[0].shape.elements(), inputs, &outputs)
+        let each = if inputs.len() > 4 { 7 } else { 4 };
+        Cost::new(each * inputs[0].shape.elements(), inputs, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -221,6 +290,29 @@ impl Op for BatchNormAffineGrad {
         small.inputs[2] = uniform([3], 0.0, 2e-5, 9);
         let mut cases: Vec<_> = shapes::channels().map(of).collect();
         cases.extend([small, of(("empty channels", [0, 3, 2].into()))]);
+        let rectified = |(about, of)| {
+            let case = cases.iter().find(|case: &&Case<Self>| case.about == of);
+            let mut case = case.cloned().unwrap_or_else(|| unreachable!("no {of}"));
+            let channels = case.inputs[1].shape();
+            case.about = about;
+            case.inputs
+                .extend([normal(channels, 5), normal(channels, 6)]);
+            case
+        };
+        let rectified: Vec<_> = RECTIFIED.map(rectified).into();
+        cases.extend(rectified);
         cases
     }
 }
+
+/// The cases of a rectified normalisation, and those that they are without it.
+const RECTIFIED: [(&str, &str); 5] = [
+    ("images, rectified", "images"),
+    ("vectors, rectified", "vectors"),
+    ("slices across samples, rectified", "slices across samples"),
+    (
+        "variances no larger than eps, rectified",
+        "variances no larger than eps",
+    ),
+    ("empty channels, rectified", "empty channels"),
+];

@@ -3,23 +3,24 @@
 //! **Definition.** With s[c] = weight[c] / √(variance[c] + eps) and n = N·H·W:
 //! - `statistics=running`: x_grad = s · output_grad;
 //! - `statistics=batch`: x_grad = s · (output_grad − bias_grad / n − (x − mean) · weight_grad / (n √(variance + eps))),
-//!   which includes the path through mean and variance. Then x, mean, weight_grad and bias_grad (the results of
-//!   `batch_norm_affine_grad`) are further inputs.
+//!   which includes the path through mean and variance. Then x and `terms` are further inputs: mean, bias, weight_grad and bias_grad
+//!   (the results of `batch_norm_affine_grad`) one after the other. With `activation=relu` output_grad is the gradient of the
+//!   normalisation's positive part, and is 0 in the formula where (x − mean) · s + bias is not positive.
 //!
-//! **Shape.** output_grad [N, C, …], x as output_grad; variance, weight, mean, weight_grad, bias_grad [C]; x_grad as
-//! output_grad.
+//! **Shape.** output_grad [N, C, …], x as output_grad; variance, weight [C]; terms [4·C]; x_grad as output_grad.
 //!
 //! **Gradient.** No second derivative.
 //!
-//! **Numerics.** Up to ten roundings, in the order of the formula.
+//! **Numerics.** Up to ten roundings, in the order of the formula. Where the sign of what was rectified is a matter of
+//! rounding, an executor may let output_grad pass or not.
 //!
-//! **Cost.** Five operations an element; bound by memory.
+//! **Cost.** Five operations an element, eight with a rectifier; bound by memory.
 //!
 //! **Reference.** S. Ioffe and C. Szegedy, "Batch normalization", ICML 2015, section 3;
 //! `torch.ops.aten.native_batch_norm_backward`.
 
-use super::Statistics;
 use super::support::{CHUNK, Channels, WORKGROUP, expect_same, normal, shapes, uniform};
+use super::{NormActivation, Statistics};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -44,10 +45,12 @@ pub struct BatchNormInputGrad {
     pub eps: f64,
     /// Whether mean and variance were functions of the input.
     pub statistics: Statistics,
+    /// What followed the normalisation. With constants only nothing may have.
+    pub activation: NormActivation,
 }
 
-/// The gradient of a batch normalisation's input. `batch` is `[x, mean, weight_grad, bias_grad]` if mean and variance
-/// were the batch's own, `None` if they were constants.
+/// The gradient of a batch normalisation's input. `batch` is `[x, mean, bias, weight_grad, bias_grad]` if mean and
+/// variance were the batch's own, with what followed the normalisation, `None` if they were constants.
 ///
 /// ```
 /// # use axenic::{eval, ops};
@@ -66,16 +69,22 @@ pub fn batch_norm_input_grad<'g>(
     output_grad: Tensor<'g>,
     variance: Tensor<'g>,
     weight: Tensor<'g>,
-    batch: Option<[Tensor<'g>; 4]>,
+    batch: Option<([Tensor<'g>; 5], NormActivation)>,
     eps: f64,
 ) -> Result<Tensor<'g>> {
     let mut inputs = vec![output_grad, variance, weight];
-    inputs.extend(batch.into_iter().flatten());
-    let statistics = match batch {
-        Some(_) => Statistics::Batch,
-        None => Statistics::Running,
+    let (statistics, activation) = match batch {
+        Some(([x, terms @ ..], activation)) => {
+            inputs.extend([x, super::concat(&terms, 0)?]);
+            (Statistics::Batch, activation)
+        }
+        None => (Statistics::Running, NormActivation::Identity),
     };
-    let op = BatchNormInputGrad { eps, statistics };
+    let op = BatchNormInputGrad {
+        eps,
+        statistics,
+        activation,
+    };
     output_grad.recorder().apply_one(op, &inputs)
 }
 
@@ -95,12 +104,20 @@ impl BatchNormInputGrad {
             match self.statistics {
                 Statistics::Running => pairs.for_each(|(x_grad, &grad)| *x_grad = scale * grad),
                 Statistics::Batch => {
-                    let [x, mean, weight_grad, bias_grad] = [3, 4, 5, 6].map(|i| inputs[i].real());
-                    let slope = inverse * weight_grad[c] / count;
-                    let (offset, mean) = (bias_grad[c] / count, mean[c]);
-                    pairs.zip(&x[run]).for_each(|((x_grad, &grad), &x)| {
-                        *x_grad = scale * (grad - offset - (x - mean) * slope);
-                    });
+                    let (x, terms) = (inputs[3].real(), inputs[4].real());
+                    let [mean, bias, weight_grad, bias_grad] =
+                        [0, 1, 2, 3].map(|term| terms[term * channels.channels + c]);
+                    let (slope, offset) = (inverse * weight_grad / count, bias_grad / count);
+                    let pairs = pairs.zip(&x[run]);
+                    match self.activation {
+                        NormActivation::Identity => pairs.for_each(|((x_grad, &grad), &x)| {
+                            *x_grad = scale * (grad - offset - (x - mean) * slope);
+                        }),
+                        NormActivation::Relu => pairs.for_each(|((x_grad, &grad), &x)| {
+                            let grad = grad.passed((x - mean) * scale + bias);
+                            *x_grad = scale * (grad - offset - (x - mean) * slope);
+                        }),
+                    }
                 }
             }
         }
@@ -109,20 +126,31 @@ impl BatchNormInputGrad {
 
 impl Op for BatchNormInputGrad {
     const NAME: &'static str = "batch_norm_input_grad";
-    const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "batch…"];
-    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4, 5, 6], &[]);
+    const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "x, terms…"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()
             .with("eps", self.eps)
             .with("statistics", self.statistics.word())
+            .with("activation", self.activation.word())
     }
 
     fn from_attributes(attributes: &Attributes) -> Result<Self> {
         let statistics =
             attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
         let eps = attributes.float("eps", 1e-5)?;
-        Ok(Self { eps, statistics })
+        let activation = NormActivation::of(attributes)?;
+        if (statistics, activation) == (Statistics::Running, NormActivation::Relu) {
+            return Err(Error::shape(
+                "batch_norm_input_grad: without the batch's own statistics the rectifier's gradient is a node of its own",
+            ));
+        }
+        Ok(Self {
+            eps,
+            statistics,
+            activation,
+        })
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
@@ -134,23 +162,15 @@ impl Op for BatchNormInputGrad {
                 output_grad
             }
             Statistics::Batch => {
-                let [
-                    output_grad,
-                    variance,
-                    weight,
-                    x,
-                    mean,
-                    weight_grad,
-                    bias_grad,
-                ] = expect_reals(Self::NAME, inputs)?;
-                let vectors = [
-                    ("variance", variance),
-                    ("weight", weight),
-                    ("mean", mean),
-                    ("weight_grad", weight_grad),
-                    ("bias_grad", bias_grad),
-                ];
-                Channels::of(Self::NAME, x)?.expect(Self::NAME, &vectors)?;
+                let [output_grad, variance, weight, x, terms] = expect_reals(Self::NAME, inputs)?;
+                let channels = Channels::of(Self::NAME, x)?;
+                channels.expect(Self::NAME, &[("variance", variance), ("weight", weight)])?;
+                if terms != [4 * channels.channels].into() {
+                    return Err(Error::shape(format!(
+                        "batch_norm_input_grad: terms has shape {terms}, four numbers for each of {} channels are needed",
+                        channels.channels
+                    )));
+                }
                 expect_same(Self::NAME, [x, output_grad], ["x", "output_grad"])?;
                 output_grad
             }
@@ -190,26 +210,29 @@ impl Op for BatchNormInputGrad {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let channels = Channels::new(inputs[0].shape);
         let n = inputs[0].shape.elements();
-        // For running statistics the last four bindings are not read, but something must be bound.
+        // For running statistics the last two bindings are not read, but something must be bound.
         let order = match self.statistics {
-            Statistics::Batch => [0, 1, 2, 3, 4, 5, 6],
-            Statistics::Running => [0, 1, 2, 0, 1, 1, 1],
+            Statistics::Batch => [0, 1, 2, 3, 4],
+            Statistics::Running => [0, 1, 2, 0, 1],
         };
         let mut bindings: Vec<_> = order.into_iter().map(Binding::Input).collect();
         bindings.push(Binding::Output(0));
         let is_batch = self.statistics == Statistics::Batch;
+        let is_rectified = self.activation == NormActivation::Relu;
         let launch = Launch::new(&SHADER, bindings)
             .words(&[n, channels.channels, channels.plane, channels.count()])
             .float(self.eps)
             .constant("BATCH", f64::from(u8::from(is_batch)))
+            .constant("RECTIFIED", f64::from(u8::from(is_rectified)))
             .elements(n, WORKGROUP);
         Ok(vec![launch])
     }
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
-        let operations = match self.statistics {
-            Statistics::Batch => 5,
-            Statistics::Running => 1,
+        let operations = match (self.statistics, self.activation) {
+            (Statistics::Batch, NormActivation::Identity) => 5,
+            (Statistics::Batch, NormActivation::Relu) => 8,
+            (Statistics::Running, _) => 1,
         };
         Cost::new(
             operations * inputs[0].shape.elements(),
@@ -219,17 +242,23 @@ impl Op for BatchNormInputGrad {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let of = |about, statistics, shape: Shape| {
+        let of = |about, (statistics, activation), shape: Shape| {
             let vector = |seed| normal([shape[1]], seed);
             let variance = uniform([shape[1]], 0.1, 3.0, 2);
             let mut inputs = vec![normal(shape, 1), variance, vector(3)];
             if statistics == Statistics::Batch {
-                inputs.extend([normal(shape, 4), vector(5), vector(6), vector(7)]);
+                inputs.extend([normal(shape, 4), normal([4 * shape[1]], 5)]);
             }
-            let eps = 1e-5;
-            Case::new(about, Self { eps, statistics }, inputs)
+            let op = Self {
+                eps: 1e-5,
+                statistics,
+                activation,
+            };
+            Case::new(about, op, inputs)
         };
-        let (batch, running) = (Statistics::Batch, Statistics::Running);
+        let batch = (Statistics::Batch, NormActivation::Identity);
+        let running = (Statistics::Running, NormActivation::Identity);
+        let rectified = (Statistics::Batch, NormActivation::Relu);
         let mut cases: Vec<_> = shapes::channels()
             .map(|(about, shape)| of(about, batch, shape))
             .collect();
@@ -238,9 +267,13 @@ impl Op for BatchNormInputGrad {
             of("vectors, constants", running, [17, 5].into()),
             of("nothing, constants", running, [0, 3, 2].into()),
             of("three workgroups, constants", running, [1, 7, 110].into()),
+            of("images, rectified", rectified, [2, 3, 5, 7].into()),
+            of("vectors, rectified", rectified, [17, 5].into()),
+            of("nothing, rectified", rectified, [0, 3, 2].into()),
+            of("three workgroups, rectified", rectified, [1, 7, 110].into()),
         ]);
-        for statistics in [batch, running] {
-            let mut small = of("variances no larger than eps", statistics, [2, 3, 5].into());
+        for choice in [batch, running, rectified] {
+            let mut small = of("variances no larger than eps", choice, [2, 3, 5].into());
             small.inputs[1] = uniform([3], 0.0, 2e-5, 9);
             cases.push(small);
         }

@@ -1,18 +1,19 @@
 //! A part of a value along an axis.
 //!
-//! **Definition.** y[…, k, …] = x[…, start + k, …] along the attribute `axis`, for k in 0..length.
+//! **Definition.** y[…, k, …] = x[…, start + k, …] along the attribute `axis`, for k in 0..length; plus `added` if
+//! there is such an input, as where the gradients of a value add up that several concatenations read.
 //!
-//! **Shape.** That of x, with `length` along the axis.
+//! **Shape.** That of x, with `length` along the axis; added as y.
 //!
-//! **Gradient.** ∂L/∂x is ∂L/∂y between zeros, see `pad`.
+//! **Gradient.** ∂L/∂x is ∂L/∂y between zeros, see `pad`; ∂L/∂added is ∂L/∂y.
 //!
-//! **Numerics.** Exact.
+//! **Numerics.** Exact; one rounding with an addition.
 //!
-//! **Cost.** A copy; bound by memory.
+//! **Cost.** A copy, and an addition an element if something is added; bound by memory.
 //!
 //! **Reference.** `torch.narrow`.
 
-use super::support::{CHUNK, expect_axis, normal, segments};
+use super::support::{CHUNK, expect_axis, expect_same, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -64,7 +65,7 @@ pub fn slice<'g>(x: Tensor<'g>, axis: usize, start: usize, length: usize) -> Res
 
 impl Op for Slice {
     const NAME: &'static str = "slice";
-    const INPUTS: &'static [&'static str] = &["x"];
+    const INPUTS: &'static [&'static str] = &["x", "added…"];
     const HALVES: Halves = Halves::FOLLOWS;
 
     fn attributes(&self) -> Attributes {
@@ -83,7 +84,8 @@ impl Op for Slice {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [x] = expect_reals(Self::NAME, inputs)?;
+        let (own, added) = inputs.split_at(inputs.len().min(1));
+        let [x] = expect_reals(Self::NAME, own)?;
         expect_axis(Self::NAME, x, self.axis)?;
         let end = self.start.checked_add(self.length);
         if end.is_none_or(|end| end > x[self.axis]) {
@@ -92,7 +94,12 @@ impl Op for Slice {
                 self.length, self.start, self.axis
             )));
         }
-        Ok(vec![Spec::real(x.with(self.axis, self.length))])
+        let y = x.with(self.axis, self.length);
+        if !added.is_empty() {
+            let [added] = expect_reals(Self::NAME, added)?;
+            expect_same(Self::NAME, [y, added], ["the part", "added"])?;
+        }
+        Ok(vec![Spec::real(y)])
     }
 
     fn vjp<'g>(
@@ -102,9 +109,17 @@ impl Op for Slice {
     ) -> Result<Vec<Option<Tensor<'g>>>> {
         let after = call.inputs[0].shape()[self.axis] - self.start - self.length;
         let back = |grad| super::pad(grad, self.axis, self.start, after);
-        Ok(vec![output_grads[0].map(back).transpose()?])
+        let mut grads = vec![output_grads[0].map(back).transpose()?];
+        grads.extend(call.inputs[1..].iter().map(|_| output_grads[0]));
+        Ok(grads)
     }
 
+    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
+        let is_sum = next == super::Add::NAME && specs[0] == specs[1];
+        (is_sum && inputs.len() == 1).then(|| self.clone())
+    }
+
+    #[inline(always)]
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
         let (x, x_row) = (
             inputs[0].real(),
@@ -113,9 +128,18 @@ impl Op for Slice {
         let offset = self.start * segments::step(&inputs[0].shape, self.axis);
         let y_row = segments::segment(&outputs[0].shape, self.axis);
         let y = outputs[0].real();
+        let added = inputs.get(1).map(|added| &added.real()[range.clone()]);
         for (outer, within, done) in segments::cut(range, y_row) {
             let x = &x[outer * x_row + offset..][within];
-            y[done].copy_from_slice(x);
+            match added {
+                None => y[done].copy_from_slice(x),
+                Some(added) => {
+                    let pairs = x.iter().zip(&added[done.clone()]);
+                    for (y, (&x, &added)) in y[done].iter_mut().zip(pairs) {
+                        *y = x + added;
+                    }
+                }
+            }
         }
     }
 
@@ -128,16 +152,24 @@ impl Op for Slice {
     ) {
         let shape = outputs[0].shape;
         // The result's elements alone are work, however long x is.
-        workers.each_chunk(outputs[0].real(), CHUNK, |i, y| {
-            let range = i * CHUNK..i * CHUNK + y.len();
-            let slice = SliceMut::Real(y);
-            self.eval(inputs, &mut [ViewMut { shape, slice }], range);
-        });
+        workers.each_chunk(
+            outputs[0].real(),
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                let range = i * CHUNK..i * CHUNK + y.len();
+                let slice = SliceMut::Real(y);
+                self.eval(inputs, &mut [ViewMut { shape, slice }], range);
+            },
+        );
     }
 
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let (x, y) = (inputs[0].shape, self.outputs(inputs)?[0].shape);
-        let launch = Launch::new(&SHADER, [Binding::Input(0), Binding::Output(0)]);
+        // What is not added is not read, but something must be bound.
+        let added = inputs.len() - 1;
+        let bindings = [Binding::Input(0), Binding::Input(added), Binding::Output(0)];
+        let launch = Launch::new(&SHADER, bindings).constant("ADDED", added as f64);
         let both = [
             segments::segment(&x, self.axis),
             segments::segment(&y, self.axis),
@@ -148,7 +180,9 @@ impl Op for Slice {
 
     fn cost(&self, inputs: &[Spec]) -> Cost {
         let outputs = self.outputs(inputs).unwrap_or_default();
-        Cost::new(0, &outputs, &outputs)
+        let y = outputs.first().map_or(0, |y| y.shape.elements());
+        let read = outputs.repeat(inputs.len());
+        Cost::new((inputs.len() - 1) * y, &read, &outputs)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -160,7 +194,25 @@ impl Op for Slice {
             };
             Case::new(about, op, vec![normal(shape, 1)])
         };
+        let plus = |mut case: Case<Self>| {
+            let y = case.op.outputs(&[case.inputs[0].spec()]);
+            let y = y.unwrap_or_else(|e| unreachable!("{e}"))[0].shape;
+            case.inputs.push(normal(y, 2));
+            case
+        };
         vec![
+            plus(of("channels, added", [1, 2, 3], [2, 7, 4, 5].into())),
+            plus(of("nothing, added", [1, 2, 0], [3, 5].into())),
+            plus(of(
+                "three workgroups and one, added",
+                [1, 100, 769],
+                [1, 1000].into(),
+            )),
+            plus(of(
+                "more than a piece, added",
+                [1, 17, 7001],
+                [3, 8000].into(),
+            )),
             of("channels", [1, 2, 3], [2, 7, 4, 5].into()),
             of("rows", [0, 1, 1], [3, 5].into()),
             of("columns", [1, 3, 2], [3, 5].into()),
