@@ -9,8 +9,8 @@
 use axenic::array::{Array, Element, Numbers, Spec};
 use axenic::graph::{AnyOp, Slice, SliceMut, Target, View, ViewMut};
 use axenic::ops::{
-    Attention, AttentionGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Matmul, ScoreMap,
-    Transpose,
+    Activation, Attention, AttentionGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Convolution,
+    Matmul, ScoreMap, Transpose,
 };
 use axenic::shape::Shape;
 use axenic::workers::Workers;
@@ -110,7 +110,11 @@ fn convolutions(criterion: &mut Criterion) {
         let x = Shape::from([BATCH, channels, size, size]);
         let weight = Shape::from([maps, channels, kernel, kernel]);
         let specs = [Spec::real(x), Spec::real(weight)];
-        let y = AnyOp::outputs(&conv, &specs).expect("the shapes fit")[0].shape;
+        let convolution = Convolution {
+            conv,
+            activation: Activation::Identity,
+        };
+        let y = AnyOp::outputs(&convolution, &specs).expect("the shapes fit")[0].shape;
         let input_grad = Conv2dInputGrad {
             conv,
             input_size: [size; 2],
@@ -129,7 +133,7 @@ fn convolutions(criterion: &mut Criterion) {
                 &workers,
             );
         };
-        run("conv2d", &conv, [x, weight]);
+        run("conv2d", &convolution, [x, weight]);
         run("conv2d_input_grad", &input_grad, [y, weight]);
         run("conv2d_weight_grad", &weight_grad, [x, y]);
     }
@@ -140,6 +144,7 @@ fn products(criterion: &mut Criterion) {
     let op = Matmul {
         transpose_a: Transpose::No,
         transpose_b: Transpose::No,
+        activation: Activation::Identity,
     };
     for [m, n, k] in [[2048, 2048, 2048], [16, 9, 512]] {
         let inputs = [Spec::real([m, k]), Spec::real([k, n])];
