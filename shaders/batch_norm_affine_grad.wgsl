@@ -45,6 +45,8 @@ fn main(
     let end = min(start + params.slice_length, params.count);
     let centre = mean[channel];
     let inverse = inverseSqrt(variance[channel] + params.eps);
+    let scale = weight[channel] * inverse;
+    let shift = bias[channel];
     var products = 0.0;
     var sum = 0.0;
     for (var i = start + lane; i < end; i += 256u) {
@@ -53,7 +55,7 @@ fn main(
         let centred = f32(x[at]) - centre;
         var grad = f32(output_grad[at]);
         if (RECTIFIED != 0u) {
-            grad = select(0.0, grad, centred * (weight[channel] * inverse) + bias[channel] > 0.0);
+            grad = select(0.0, grad, centred * scale + shift > 0.0);
         }
         products += grad * centred;
         sum += grad;

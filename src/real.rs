@@ -365,6 +365,7 @@ impl Real for Bounded {
             error: self.value.abs() + self.error,
         }
     }
+
     fn or_within(self, error: impl FnOnce() -> f64) -> Self {
         Self {
             value: self.value,

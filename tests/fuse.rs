@@ -2,7 +2,7 @@
 
 use axenic::array::{Array, Spec};
 use axenic::exec::{Cpu, Executor};
-use axenic::graph::{Graph, Recorder, Tensor};
+use axenic::graph::{Graph, Init, Recompute, Recorder, Tensor};
 use axenic::nn;
 use axenic::ops::{self, Conv2d, Transpose};
 use axenic::plan::Plan;
@@ -96,6 +96,13 @@ fn what_something_else_reads_is_not_joined() -> Result<()> {
     assert!(alone(
         &|r, y| r.output("y", ops::add(y, input(r, "all", [5, 2, 4])?)?)
     )?);
+    // What is assigned, and what is a copy's.
+    assert!(alone(&|r, y| {
+        let scope = r.scope();
+        scope.state("last", [2, 4], Init::Constant(0.0))?;
+        r.assign("last", y)?;
+        r.output("y", ops::relu(y)?)
+    })?);
     // An activation comes last.
     let graph = Graph::record(|r| {
         let y = ops::relu(linear(r, "a", input(r, "x", [2, 3])?, 4)?)?;
@@ -109,6 +116,49 @@ fn what_something_else_reads_is_not_joined() -> Result<()> {
         r.output("y", ops::add(y, input(r, "residual", [2, 4])?)?)
     })?;
     assert_eq!(names(&graph.fused()), ["matmul", "add"]);
+    Ok(())
+}
+
+/// The gradients of a value that several concatenations read are slices, which add up.
+#[test]
+fn slices_add_up() -> Result<()> {
+    let graph = Graph::record(|r| {
+        let (x, other) = (input(r, "x", [3, 70, 41])?, input(r, "other", [3, 5, 41])?);
+        let (first, second) = (ops::concat(&[other, x], 1)?, ops::concat(&[x, other], 1)?);
+        let both = [first, second, ops::concat(&[other, x, other], 1)?];
+        let squares = both.map(|y| ops::sum(ops::mul(y, y)?, &[0, 1, 2], KeepAxes::No));
+        let [a, b, c] = squares;
+        let grads = autodiff::gradients(ops::add(ops::add(a?, b?)?, c?)?, &[x, other])?;
+        r.output("x_grad", grads[0])?;
+        r.output("other_grad", grads[1])
+    })?;
+    let fused = graph.fused();
+    let additions = |graph: &Graph| names(graph).iter().filter(|name| **name == "add").count();
+    assert!(additions(&fused) + 3 <= additions(&graph));
+    assert_eq!(run(&graph), run(&fused));
+    Ok(())
+}
+
+/// A copy has to give the bits of what it copies: neither is joined.
+#[test]
+fn what_is_recomputed_stays_as_it_is() -> Result<()> {
+    let graph = Graph::record(|r| {
+        let scope = r.scope().name("layer");
+        let x = input(r, "x", [2, 3])?;
+        let block = scope.enter_block(Recompute::Blocks);
+        let y = ops::gelu(nn::linear(&scope, x, 5)?)?;
+        drop(block);
+        let loss = ops::sum(ops::mul(y, y)?, &[0, 1], KeepAxes::No)?;
+        let weight = r.newest("layer.weight")?;
+        r.output("grad", autodiff::gradients(loss, &[weight])?[0])
+    })?;
+    assert!(
+        graph
+            .nodes()
+            .iter()
+            .any(|node| node.recomputation.is_some())
+    );
+    assert_eq!(names(&graph), names(&graph.fused()));
     Ok(())
 }
 

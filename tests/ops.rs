@@ -62,7 +62,6 @@ const EXACT: &[&str] = &[
     "relu_grad",
     "reshape",
     "select",
-    "slice",
     "stop_gradient",
     "transpose",
 ];

@@ -113,19 +113,17 @@ impl Inspect {
     fn inspect(&self, configured: &Configured) -> Result<Inspected> {
         let batch = self.batch as usize;
         let target = self.compute.executor()?.target();
-        let plan = |pass| {
-            let graph = configured.graph(pass, batch)?;
-            Plan::new(Arc::new(self.compute.graph(&graph)), target)
-        };
-        let inference = plan(Pass::Inference)?;
-        let training = plan(Pass::TrainingStep)?;
+        let plan = |graph: &Graph| Plan::new(Arc::new(self.compute.graph(graph)), target);
+        // As recorded: where it runs, layers are joined.
+        let inference = configured.graph(Pass::Inference, batch)?;
+        let training = configured.graph(Pass::TrainingStep, batch)?;
         let totals = Totals {
-            inference_peak_bytes: inference.peak_bytes(),
-            training_peak_bytes: training.peak_bytes(),
-            ..totals(inference.graph())
+            inference_peak_bytes: plan(&inference)?.peak_bytes(),
+            training_peak_bytes: plan(&training)?.peak_bytes(),
+            ..totals(&inference)
         };
         Ok(Inspected {
-            layers: layers(inference.graph()),
+            layers: layers(&inference),
             totals,
         })
     }

@@ -158,10 +158,11 @@ impl Op for BatchNormAffineGrad {
         let results = weight_grads.real().iter_mut().zip(bias_grads.real());
         for ((weight_grad, bias_grad), c) in results.zip(range) {
             let (mut products, mut sum) = (R::sum(channels.depth()), R::sum(channels.depth()));
+            let gate = gates.map(|gates| gates.of(c));
             for i in channels.planes(c).flatten() {
                 let centred = x[i] - mean[c];
-                let grad = match gates {
-                    Some(gates) => output_grad[i].passed(gates.of(c)(centred)),
+                let grad = match gate {
+                    Some(gate) => output_grad[i].passed(gate(centred)),
                     None => output_grad[i],
                 };
                 products.add(grad * centred);

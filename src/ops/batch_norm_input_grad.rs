@@ -3,11 +3,12 @@
 //! **Definition.** With s[c] = weight[c] / √(variance[c] + eps) and n = N·H·W:
 //! - `statistics=running`: x_grad = s · output_grad;
 //! - `statistics=batch`: x_grad = s · (output_grad − bias_grad / n − (x − mean) · weight_grad / (n √(variance + eps))),
-//!   which includes the path through mean and variance. Then x and `terms` are further inputs: mean, bias, weight_grad and bias_grad
-//!   (the results of `batch_norm_affine_grad`) one after the other. With `activation=relu` output_grad is the gradient of the
-//!   normalisation's positive part, and is 0 in the formula where (x − mean) · s + bias is not positive.
+//!   which includes the path through mean and variance. Then x, mean, weight_grad and bias_grad (the results of
+//!   `batch_norm_affine_grad`) are further inputs. With `activation=relu` output_grad is the gradient of the normalisation's
+//!   positive part, and is 0 in the formula where (x − mean) · s + bias is not positive; bias stands behind the mean then.
 //!
-//! **Shape.** output_grad [N, C, …], x as output_grad; variance, weight [C]; terms [4·C]; x_grad as output_grad.
+//! **Shape.** output_grad [N, C, …], x as output_grad; variance, weight, weight_grad, bias_grad [C]; mean [C], or mean and bias
+//! [2·C]; x_grad as output_grad.
 //!
 //! **Gradient.** No second derivative.
 //!
@@ -74,8 +75,13 @@ pub fn batch_norm_input_grad<'g>(
 ) -> Result<Tensor<'g>> {
     let mut inputs = vec![output_grad, variance, weight];
     let (statistics, activation) = match batch {
-        Some(([x, terms @ ..], activation)) => {
-            inputs.extend([x, super::concat(&terms, 0)?]);
+        Some(([x, mean, bias, weight_grad, bias_grad], activation)) => {
+            let mean = match activation {
+                NormActivation::Identity => mean,
+                // In one, for a device binds eight buffers at most.
+                NormActivation::Relu => super::concat(&[mean, bias], 0)?,
+            };
+            inputs.extend([x, mean, weight_grad, bias_grad]);
             (Statistics::Batch, activation)
         }
         None => (Statistics::Running, NormActivation::Identity),
@@ -104,16 +110,16 @@ impl BatchNormInputGrad {
             match self.statistics {
                 Statistics::Running => pairs.for_each(|(x_grad, &grad)| *x_grad = scale * grad),
                 Statistics::Batch => {
-                    let (x, terms) = (inputs[3].real(), inputs[4].real());
-                    let [mean, bias, weight_grad, bias_grad] =
-                        [0, 1, 2, 3].map(|term| terms[term * channels.channels + c]);
-                    let (slope, offset) = (inverse * weight_grad / count, bias_grad / count);
+                    let [x, means, weight_grad, bias_grad] = [3, 4, 5, 6].map(|i| inputs[i].real());
+                    let slope = inverse * weight_grad[c] / count;
+                    let (offset, mean) = (bias_grad[c] / count, means[c]);
                     let pairs = pairs.zip(&x[run]);
                     match self.activation {
                         NormActivation::Identity => pairs.for_each(|((x_grad, &grad), &x)| {
                             *x_grad = scale * (grad - offset - (x - mean) * slope);
                         }),
                         NormActivation::Relu => pairs.for_each(|((x_grad, &grad), &x)| {
+                            let bias = means[channels.channels + c];
                             let grad = grad.passed((x - mean) * scale + bias);
                             *x_grad = scale * (grad - offset - (x - mean) * slope);
                         }),
@@ -126,8 +132,8 @@ impl BatchNormInputGrad {
 
 impl Op for BatchNormInputGrad {
     const NAME: &'static str = "batch_norm_input_grad";
-    const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "x, terms…"];
-    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4], &[]);
+    const INPUTS: &'static [&'static str] = &["output_grad", "variance", "weight", "batch…"];
+    const HALVES: Halves = Halves::FOLLOWS.except(&[1, 2, 4, 5, 6], &[]);
 
     fn attributes(&self) -> Attributes {
         Attributes::none()
@@ -141,11 +147,6 @@ impl Op for BatchNormInputGrad {
             attributes.choice("statistics", Statistics::Running, &Statistics::WORDS)?;
         let eps = attributes.float("eps", 1e-5)?;
         let activation = NormActivation::of(attributes)?;
-        if (statistics, activation) == (Statistics::Running, NormActivation::Relu) {
-            return Err(Error::shape(
-                "batch_norm_input_grad: without the batch's own statistics the rectifier's gradient is a node of its own",
-            ));
-        }
         Ok(Self {
             eps,
             statistics,
@@ -155,6 +156,11 @@ impl Op for BatchNormInputGrad {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let output_grad = match self.statistics {
+            Statistics::Running if self.activation == NormActivation::Relu => {
+                return Err(Error::shape(
+                    "batch_norm_input_grad: without the batch's own statistics the rectifier's gradient is a node of its own",
+                ));
+            }
             Statistics::Running => {
                 let [output_grad, variance, weight] = expect_reals(Self::NAME, inputs)?;
                 let vectors = [("variance", variance), ("weight", weight)];
@@ -162,13 +168,30 @@ impl Op for BatchNormInputGrad {
                 output_grad
             }
             Statistics::Batch => {
-                let [output_grad, variance, weight, x, terms] = expect_reals(Self::NAME, inputs)?;
+                let [
+                    output_grad,
+                    variance,
+                    weight,
+                    x,
+                    mean,
+                    weight_grad,
+                    bias_grad,
+                ] = expect_reals(Self::NAME, inputs)?;
+                let vectors = [
+                    ("variance", variance),
+                    ("weight", weight),
+                    ("weight_grad", weight_grad),
+                    ("bias_grad", bias_grad),
+                ];
                 let channels = Channels::of(Self::NAME, x)?;
-                channels.expect(Self::NAME, &[("variance", variance), ("weight", weight)])?;
-                if terms != [4 * channels.channels].into() {
+                channels.expect(Self::NAME, &vectors)?;
+                let means = match self.activation {
+                    NormActivation::Identity => channels.channels,
+                    NormActivation::Relu => 2 * channels.channels,
+                };
+                if mean != [means].into() {
                     return Err(Error::shape(format!(
-                        "batch_norm_input_grad: terms has shape {terms}, four numbers for each of {} channels are needed",
-                        channels.channels
+                        "batch_norm_input_grad: mean has shape {mean}, {means} numbers are needed"
                     )));
                 }
                 expect_same(Self::NAME, [x, output_grad], ["x", "output_grad"])?;
@@ -210,10 +233,10 @@ impl Op for BatchNormInputGrad {
     fn launches(&self, inputs: &[Spec], _limits: &Limits) -> Result<Vec<Launch>> {
         let channels = Channels::new(inputs[0].shape);
         let n = inputs[0].shape.elements();
-        // For running statistics the last two bindings are not read, but something must be bound.
+        // For running statistics the last four bindings are not read, but something must be bound.
         let order = match self.statistics {
-            Statistics::Batch => [0, 1, 2, 3, 4],
-            Statistics::Running => [0, 1, 2, 0, 1],
+            Statistics::Batch => [0, 1, 2, 3, 4, 5, 6],
+            Statistics::Running => [0, 1, 2, 0, 1, 1, 1],
         };
         let mut bindings: Vec<_> = order.into_iter().map(Binding::Input).collect();
         bindings.push(Binding::Output(0));
@@ -247,7 +270,11 @@ impl Op for BatchNormInputGrad {
             let variance = uniform([shape[1]], 0.1, 3.0, 2);
             let mut inputs = vec![normal(shape, 1), variance, vector(3)];
             if statistics == Statistics::Batch {
-                inputs.extend([normal(shape, 4), normal([4 * shape[1]], 5)]);
+                let means = match activation {
+                    NormActivation::Identity => vector(5),
+                    NormActivation::Relu => normal([2 * shape[1]], 5),
+                };
+                inputs.extend([normal(shape, 4), means, vector(6), vector(7)]);
             }
             let op = Self {
                 eps: 1e-5,

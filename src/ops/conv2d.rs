@@ -4,7 +4,7 @@
 //! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to; plus bias[k] and
 //! residual[n, k, i, j] if there are such inputs; and the `activation` of that.
 //!
-//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S] bias `[K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
+//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S], bias `[K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
 //! with H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
 //!
 //! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`, ∂L/∂bias is the sum of ∂L/∂y over all but
@@ -27,7 +27,7 @@
 //! for Document Processing*, 2006.
 
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
-use super::support::epilogue::{self, Epilogue, Operands};
+use super::support::epilogue::{self, Epilogue, Inputs};
 use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use super::{Conv2dInputGrad, Conv2dWeightGrad};
 use crate::array::Spec;
@@ -219,7 +219,7 @@ impl Op for Convolution {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let own = Operands::expect(Self::NAME, inputs)?;
+        let own = Inputs::expect(Self::NAME, inputs)?;
         let [x, weight] = own.operands;
         let geometry = Geometry::new(Self::NAME, &self.conv, x, weight)?;
         if let Some(bias) = own.bias.filter(|bias| *bias != [weight[0]].into()) {
@@ -441,7 +441,7 @@ impl Op for Convolution {
             )
         };
         let cases: Vec<_> = cases.into_iter().map(case).collect();
-        let followed = |&(about, of, residual, activation): &Followed| {
+        let followed = |&(about, of, further, activation): &Followed| {
             let case = cases.iter().find(|case: &&Case<Self>| case.about == of);
             let case = case.unwrap_or_else(|| unreachable!("there is no case {of}"));
             let op = Self {
@@ -449,12 +449,11 @@ impl Op for Convolution {
                 ..case.op
             };
             let mut inputs = case.inputs.clone();
-            inputs.push(normal([inputs[1].shape()[0]], 3));
-            if residual {
-                let y = op.geometry(inputs[0].spec(), inputs[1].spec());
-                let y = y.and_then(|geometry| geometry.y());
-                inputs.push(normal(y.unwrap_or_else(|e| unreachable!("{e}")), 4));
-            }
+            let y = op.geometry(inputs[0].spec(), inputs[1].spec());
+            let y = y.and_then(|geometry| geometry.y());
+            let y = y.unwrap_or_else(|e| unreachable!("{e}"));
+            let all = [normal([y[1]], 3), normal(y, 4)];
+            inputs.extend(all.into_iter().take(further));
             Case::new(about, op, inputs)
         };
         let followed: Vec<_> = FOLLOWED.iter().map(followed).collect();
@@ -462,25 +461,28 @@ impl Op for Convolution {
     }
 }
 
-/// What a case with a bias is about; the case without; whether it has a residual; the activation.
-type Followed = (&'static str, &'static str, bool, Activation);
+/// What a case is about; the case of just the convolution; how many further inputs it has: bias, residual; the
+/// activation.
+type Followed = (&'static str, &'static str, usize, Activation);
 
 #[rustfmt::skip]
-const FOLLOWED: [Followed; 16] = [
-    ("a stem and a bias", "a stem", false, Activation::Identity),
-    ("two groups and a bias", "two groups", false, Activation::Identity),
-    ("depthwise and a bias", "depthwise, half size", false, Activation::Identity),
-    ("groups over tiles and a bias", "groups over many tiles of maps", false, Activation::Identity),
-    ("long sums and a bias", "long sums over vectors", false, Activation::Identity),
-    ("no channels but a bias", "no channels", false, Activation::Identity),
-    ("no maps and no bias for them", "no maps", false, Activation::Identity),
-    ("no images but a bias", "no images", false, Activation::Identity),
-    ("by Winograd's algorithm, and a bias", "by Winograd's algorithm, many maps", false, Activation::Identity),
-    ("a stem, rectified", "a stem", false, Activation::Relu),
-    ("two groups and a residual", "two groups", true, Activation::Identity),
-    ("depthwise, a residual, rectified", "depthwise, half size", true, Activation::Relu),
-    ("groups over tiles, a residual, GELU", "groups over many tiles of maps", true, Activation::Gelu),
-    ("long sums, a residual, rectified", "long sums, half size", true, Activation::Relu),
-    ("no images but all that follows", "no images", true, Activation::Gelu),
-    ("by Winograd's algorithm, a residual, GELU", "by Winograd's algorithm, unequal padding", true, Activation::Gelu),
+const FOLLOWED: [Followed; 18] = [
+    ("a stem and a bias", "a stem", 1, Activation::Identity),
+    ("two groups and a bias", "two groups", 1, Activation::Identity),
+    ("depthwise and a bias", "depthwise, half size", 1, Activation::Identity),
+    ("groups over tiles and a bias", "groups over many tiles of maps", 1, Activation::Identity),
+    ("long sums and a bias", "long sums over vectors", 1, Activation::Identity),
+    ("no channels but a bias", "no channels", 1, Activation::Identity),
+    ("no maps and no bias for them", "no maps", 1, Activation::Identity),
+    ("no images but a bias", "no images", 1, Activation::Identity),
+    ("by Winograd's algorithm, and a bias", "by Winograd's algorithm, many maps", 1, Activation::Identity),
+    ("1 × 1, only rectified", "1 × 1", 0, Activation::Relu),
+    ("depthwise, only GELU", "depthwise, half size", 0, Activation::Gelu),
+    ("a stem, rectified", "a stem", 1, Activation::Relu),
+    ("two groups and a residual", "two groups", 2, Activation::Identity),
+    ("depthwise, a residual, rectified", "depthwise, half size", 2, Activation::Relu),
+    ("groups over tiles, a residual, GELU", "groups over many tiles of maps", 2, Activation::Gelu),
+    ("long sums, a residual, rectified", "long sums, half size", 2, Activation::Relu),
+    ("no images but all that follows", "no images", 2, Activation::Gelu),
+    ("by Winograd's algorithm, a residual, GELU", "by Winograd's algorithm, unequal padding", 2, Activation::Gelu),
 ];

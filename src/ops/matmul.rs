@@ -21,7 +21,7 @@
 //!
 //! **Reference.** `torch.matmul`; with b transposed and a bias `torch.nn.functional.linear`.
 
-use super::support::epilogue::{self, Activation, Epilogue, Operands};
+use super::support::epilogue::{self, Activation, Epilogue, Inputs};
 use super::support::product_cases::{CASES, FOLLOWED, Lengths};
 use super::support::{array, normal, scaled, scales_scratch, unbroadcast};
 use crate::array::Spec;
@@ -247,7 +247,7 @@ impl Op for Matmul {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let own = Operands::expect(Self::NAME, inputs)?;
+        let own = Inputs::expect(Self::NAME, inputs)?;
         let [a, b] = own.operands;
         if a.len() < 2 || b.len() < 2 {
             return Err(Error::shape(format!(
@@ -461,16 +461,14 @@ impl Op for Matmul {
             let shape = |lengths| Shape::new(lengths).unwrap_or_else(|e| unreachable!("{e}"));
             Case::new(about, op, vec![normal(shape(a), 1), normal(shape(b), 2)])
         };
-        let followed = |&(ref lengths, residual, activation): &(Lengths, bool, Activation)| {
+        let followed = |&(ref lengths, further, activation): &(Lengths, usize, Activation)| {
             let mut case = case(lengths);
             case.op.activation = activation;
             let specs = [0, 1].map(|i| case.inputs[i].spec());
             let y = case.op.outputs(&specs);
             let y = y.unwrap_or_else(|e| unreachable!("{e}"))[0].shape;
-            case.inputs.push(normal([y[y.len() - 1]], 3));
-            if residual {
-                case.inputs.push(normal(y, 4));
-            }
+            let all = [normal([y[y.len() - 1]], 3), normal(y, 4)];
+            case.inputs.extend(all.into_iter().take(further));
             case
         };
         let mut cases: Vec<_> = CASES.iter().map(case).collect();
@@ -488,7 +486,14 @@ impl Op for Matmul {
         small.inputs[0] = array([1, 1024].into(), vec![1.0_f32; 1024]);
         small.inputs[1] = array([1024, 1].into(), (0..1024).map(term).collect::<Vec<f32>>());
         small.inputs.push(array([1].into(), vec![1.0_f32]));
-        cases.push(small);
+        // Terms that cancel, so that rounding decides what the rectifier sees.
+        let mut cancelling = small.clone();
+        cancelling.about = "sums around nothing, rectified";
+        cancelling.op.activation = Activation::Relu;
+        let term = |l: usize| [0.1_f32, 0.7, -0.3, -0.5][l % 4] * (1 + l / 4) as f32;
+        cancelling.inputs[1] = array([1024, 1].into(), (0..1024).map(term).collect::<Vec<f32>>());
+        cancelling.inputs[2] = array([1].into(), vec![7e-4_f32]);
+        cases.extend([small, cancelling.without_differences()]);
         cases
     }
 }

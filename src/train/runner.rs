@@ -137,7 +137,7 @@ impl Runner {
     }
 
     /// Runs what was prepared, node by node, up to the first operation that gives NaN or infinity, and tells which one that
-    /// is; nothing is assigned then. `None` if there is no such operation: then the run is done, as by [`run`](Self::run).
+    /// is (as joined with what follows it, [`Graph::fused`]); nothing is assigned then. `None` if there is no such operation: then the run is done, as by [`run`](Self::run).
     ///
     /// # Errors
     /// As [`run`](Self::run).

@@ -30,8 +30,8 @@ impl Activation {
     fn apply<R: Real>(self, x: R) -> R {
         match self {
             Activation::Identity => x,
-            Activation::Relu if x < R::ZERO => R::ZERO,
-            Activation::Relu => x,
+            // Not as the room does it, whose x is exact: here a bound must outlive the rectifier.
+            Activation::Relu => x.max(R::ZERO),
             Activation::Gelu => x * x.normal_cdf(),
         }
     }
@@ -51,15 +51,15 @@ impl Activation {
     }
 }
 
-/// The shapes of the two operands of a product, and of the bias and the residual if there are any.
-pub(in crate::ops) struct Operands {
+/// The shapes of a product's inputs: the two operands, and the bias and the residual if there are any.
+pub(in crate::ops) struct Inputs {
     pub operands: [Shape; 2],
     pub bias: Option<Shape>,
     pub residual: Option<Shape>,
 }
 
-impl Operands {
-    /// The inputs of a product: two, three, or four.
+impl Inputs {
+    /// Those of a product that takes these.
     pub(in crate::ops) fn expect(name: &str, inputs: &[Spec]) -> Result<Self> {
         let (own, rest) = inputs.split_at(inputs.len().min(2));
         let operands = expect_reals(name, own)?;
@@ -67,7 +67,7 @@ impl Operands {
             [] => (None, None),
             [_] => (Some(expect_reals::<1>(name, rest)?[0]), None),
             _ => {
-                let [bias, residual] = expect_reals(name, rest)?;
+                let [_, _, bias, residual] = expect_reals(name, inputs)?;
                 (Some(bias), Some(residual))
             }
         };
@@ -199,7 +199,7 @@ pub(in crate::ops) fn bindings(inputs: &[Spec]) -> [usize; 2] {
     [2, 3].map(|input| if input < inputs.len() { input } else { 0 })
 }
 
-/// The gradients of a product's result before the activation, and of its residual. `plain` is the same product without the
+/// The gradient of a product's result before the activation, which is also its residual's. `plain` is the same product without the
 /// activation: where its result is needed, it is computed once more.
 pub(in crate::ops) fn vjp<'g>(
     call: &Call<'g>,
@@ -217,8 +217,8 @@ pub(in crate::ops) fn vjp<'g>(
     }
 }
 
-/// Whether a product of `inputs` values with this activation can compute `next`, an operation that reads its result at place
-/// `place` among `specs`, in its own last pass; and if so with which activation.
+/// Whether a product of `inputs` values with this activation can compute in its own last pass the operation called `next`, which
+/// takes its result among inputs of these `specs`; and if so with which activation.
 pub(in crate::ops) fn followed_by(
     inputs: usize,
     activation: Activation,

@@ -53,22 +53,24 @@ pub(in crate::ops) const CASES: &[Lengths] = &[
     ("no batch", No, No, &[0, 2, 3], &[0, 3, 4]),
 ];
 
-/// The same with a bias of as many elements as the product has columns; whether a residual is added; the activation.
+/// The same with how many further inputs, a bias of as many elements as the product has columns and a residual; the activation.
 #[rustfmt::skip]
-pub(in crate::ops) const FOLLOWED: &[(Lengths, bool, Activation)] = &[
-    (("a bias", No, No, &[5, 7], &[7, 3]), false, Identity),
-    (("tiles and a bias", No, Yes, &[2, 67, 19], &[131, 19]), false, Identity),
-    (("long sums and a bias", No, Yes, &[97, 131], &[67, 131]), false, Identity),
-    (("a batch and a bias", Yes, No, &[3, 7, 5], &[3, 7, 4]), false, Identity),
-    (("a sum of a thousand and a bias", No, No, &[2, 1000], &[1000, 33]), false, Identity),
-    (("an empty sum and a bias", No, No, &[3, 0], &[0, 4]), false, Identity),
-    (("no rows and a bias", No, No, &[0, 3], &[3, 4]), false, Identity),
-    (("several runs of columns and depth, and a bias", No, No, &[3, 520], &[520, 133]), false, Identity),
-    (("a bias, rectified", No, No, &[5, 7], &[7, 3]), false, Relu),
-    (("tiles, a bias, GELU", No, Yes, &[2, 67, 19], &[131, 19]), false, Gelu),
-    (("tiles and a residual", No, Yes, &[2, 67, 19], &[131, 19]), true, Identity),
-    (("long sums, a residual, rectified", No, Yes, &[97, 131], &[67, 131]), true, Relu),
-    (("a batch, a residual, GELU", Yes, No, &[3, 7, 5], &[3, 7, 4]), true, Gelu),
-    (("several runs of columns and depth, a residual, rectified", No, No, &[3, 520], &[520, 133]), true, Relu),
-    (("an empty sum, a residual, GELU", No, No, &[3, 0], &[0, 4]), true, Gelu),
+pub(in crate::ops) const FOLLOWED: &[(Lengths, usize, Activation)] = &[
+    (("a bias", No, No, &[5, 7], &[7, 3]), 1, Identity),
+    (("tiles and a bias", No, Yes, &[2, 67, 19], &[131, 19]), 1, Identity),
+    (("long sums and a bias", No, Yes, &[97, 131], &[67, 131]), 1, Identity),
+    (("a batch and a bias", Yes, No, &[3, 7, 5], &[3, 7, 4]), 1, Identity),
+    (("a sum of a thousand and a bias", No, No, &[2, 1000], &[1000, 33]), 1, Identity),
+    (("an empty sum and a bias", No, No, &[3, 0], &[0, 4]), 1, Identity),
+    (("no rows and a bias", No, No, &[0, 3], &[3, 4]), 1, Identity),
+    (("several runs of columns and depth, and a bias", No, No, &[3, 520], &[520, 133]), 1, Identity),
+    (("only rectified", No, No, &[5, 7], &[7, 3]), 0, Relu),
+    (("tiles, only GELU", Yes, No, &[19, 67], &[19, 131]), 0, Gelu),
+    (("a bias, rectified", No, No, &[5, 7], &[7, 3]), 1, Relu),
+    (("tiles, a bias, GELU", No, Yes, &[2, 67, 19], &[131, 19]), 1, Gelu),
+    (("tiles and a residual", No, Yes, &[2, 67, 19], &[131, 19]), 2, Identity),
+    (("long sums, a residual, rectified", No, Yes, &[97, 131], &[67, 131]), 2, Relu),
+    (("a batch, a residual, GELU", Yes, No, &[3, 7, 5], &[3, 7, 4]), 2, Gelu),
+    (("several runs of columns and depth, a residual, rectified", No, No, &[3, 520], &[520, 133]), 2, Relu),
+    (("an empty sum, a residual, GELU", No, No, &[3, 0], &[0, 4]), 2, Gelu),
 ];
