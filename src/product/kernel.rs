@@ -1,5 +1,6 @@
 //! The innermost loops: blocks of results that stay in registers while their sums run.
 
+use super::ahead::{Ahead, ask_to_write};
 use super::square::{SIDE, ZEROS, gather, turned};
 use super::{Accumulate, Matrix, MatrixMut, Order};
 use pulp::{Simd, WithSimd};
@@ -30,14 +31,16 @@ struct Panel<'a> {
     slice: &'a [f32],
     pitch: usize,
     columns: usize,
+    /// Whether it was written as panels are, a moment ago and by this core: then results stay near it too.
+    is_near: bool,
 }
 
 /// Which part of a product a panel computes.
 struct Part {
     /// The terms.
     depth: Range<usize>,
-    /// The first column.
-    column: usize,
+    /// The columns.
+    columns: Range<usize>,
     /// What becomes of the result's memory.
     accumulate: Accumulate,
 }
@@ -47,41 +50,58 @@ impl WithSimd for Work<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let [_, n, k] = self.size;
-        for first in (0..k).step_by(DEPTH) {
-            let depth = first..(first + DEPTH).min(k);
-            let accumulate = match first {
-                0 => self.accumulate,
-                _ => Accumulate::Add,
-            };
-            for column in (0..n).step_by(WIDTH) {
-                let columns = WIDTH.min(n - column);
-                let part = Part {
-                    depth: depth.clone(),
-                    column,
-                    accumulate,
-                };
-                let panel = match self.in_place(&part, columns) {
-                    Some(panel) => panel,
-                    None => {
-                        pack(self.b, &part, columns, self.panel);
-                        Panel {
-                            slice: self.panel,
-                            pitch: WIDTH,
-                            columns,
-                        }
+        let [rows, n, k] = self.size;
+        let parts = k.div_ceil(DEPTH) * n.div_ceil(WIDTH);
+        for index in 0..parts {
+            let part = self.part(index);
+            let panel = match self.in_place(&part) {
+                Some(panel) => panel,
+                None => {
+                    pack(self.b, &part, self.panel);
+                    Panel {
+                        slice: self.panel,
+                        pitch: WIDTH,
+                        columns: part.columns.len(),
+                        is_near: false,
                     }
-                };
-                multiply(simd, self.size[0], self.a, panel, &mut self.c, &part);
-            }
+                }
+            };
+            let next = (index + 1 < parts).then(|| self.part(index + 1));
+            let next = next.filter(|next| self.in_place(next).is_none());
+            let ahead = next.map_or(Ahead::NOTHING, |next| {
+                let blocks = rows.div_ceil(ROWS) * groups::<S>(part.columns.len());
+                Ahead::new(
+                    self.b,
+                    [next.depth, next.columns],
+                    [blocks, part.depth.len()],
+                )
+            });
+            multiply(simd, rows, self.a, panel, &mut self.c, &part, ahead);
         }
     }
 }
 
 impl<'a> Work<'a, '_> {
+    /// The part of this number: run by run of terms, panel by panel.
+    #[inline(always)]
+    fn part(&self, index: usize) -> Part {
+        let [_, n, k] = self.size;
+        let panels = n.div_ceil(WIDTH);
+        let (first, column) = (index / panels * DEPTH, index % panels * WIDTH);
+        Part {
+            depth: first..(first + DEPTH).min(k),
+            columns: column..(column + WIDTH).min(n),
+            accumulate: match first {
+                0 => self.accumulate,
+                _ => Accumulate::Add,
+            },
+        }
+    }
+
     /// The columns of b where they stand, if they are a panel already, or too few rows meet them.
     #[inline(always)]
-    fn in_place(&self, part: &Part, columns: usize) -> Option<Panel<'a>> {
+    fn in_place(&self, part: &Part) -> Option<Panel<'a>> {
+        let columns = part.columns.len();
         let Matrix {
             slice,
             pitch,
@@ -90,10 +110,10 @@ impl<'a> Work<'a, '_> {
         let (start, pitch, pays) = match order {
             Order::Rows => {
                 let pays = pitch <= WIDTH || self.size[0] <= FEW_ROWS;
-                (part.depth.start * pitch + part.column, pitch, pays)
+                (part.depth.start * pitch + part.columns.start, pitch, pays)
             }
             Order::Panels => {
-                let first = part.column / WIDTH * pitch + part.depth.start;
+                let first = part.columns.start / WIDTH * pitch + part.depth.start;
                 (first * WIDTH, WIDTH, true)
             }
             Order::Columns => return None,
@@ -105,18 +125,19 @@ impl<'a> Work<'a, '_> {
             slice,
             pitch,
             columns,
+            is_near: order == Order::Rows && pitch <= WIDTH,
         })
     }
 }
 
 /// Copies columns of b into a panel. What is left of a last vector is arbitrary.
 #[inline(always)]
-fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
-    let first = part.depth.start;
-    let depth = part.depth.len();
+fn pack(b: Matrix, part: &Part, panel: &mut [f32]) {
+    let (first, depth) = (part.depth.start, part.depth.len());
+    let (column, columns) = (part.columns.start, part.columns.len());
     match b.order {
         Order::Rows => {
-            let rows = b.slice[first * b.pitch + part.column..].chunks(b.pitch);
+            let rows = b.slice[first * b.pitch + column..].chunks(b.pitch);
             let lines = panel.chunks_exact_mut(WIDTH).take(depth);
             for (line, row) in lines.zip(rows) {
                 match row.first_chunk::<WIDTH>() {
@@ -133,7 +154,7 @@ fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
                 for top in (0..depth).step_by(SIDE) {
                     let some = SIDE.min(depth - top);
                     gather(&mut square, count, |j| {
-                        let start = (part.column + left + j) * b.pitch + first + top;
+                        let start = (column + left + j) * b.pitch + first + top;
                         &b.slice[start..start + some]
                     });
                     let lines = panel[top * WIDTH..].chunks_exact_mut(WIDTH).take(some);
@@ -146,6 +167,16 @@ fn pack(b: Matrix, part: &Part, columns: usize, panel: &mut [f32]) {
     }
 }
 
+/// The vectors of a block: half as many where there are only 16 registers.
+fn vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT < 32 { 2 } else { 4 }
+}
+
+/// The groups of vectors that so many columns are multiplied in.
+fn groups<S: Simd>(columns: usize) -> usize {
+    columns.div_ceil(S::F32_LANES).div_ceil(vectors::<S>())
+}
+
 /// Computes all rows of the results that a panel is part of.
 #[inline(always)]
 fn multiply<S: Simd>(
@@ -155,13 +186,16 @@ fn multiply<S: Simd>(
     panel: Panel,
     c: &mut MatrixMut,
     part: &Part,
+    ahead: Ahead,
 ) {
-    // Half as many columns where there are only 16 registers.
-    let most = if S::REGISTER_COUNT < 32 { 2 } else { 4 };
+    let most = vectors::<S>();
     let vectors = panel.columns.div_ceil(S::F32_LANES);
+    let mut number = 0;
     for first in (0..vectors).step_by(most) {
         for row in (0..rows).step_by(ROWS) {
             let mut block = Block {
+                number,
+                ahead,
                 a,
                 panel,
                 row,
@@ -176,12 +210,16 @@ fn multiply<S: Simd>(
                 (4, 4) => block.some_rows::<S, 4>(simd, rows - row),
                 _ => unreachable!("at most four vectors, or two"),
             }
+            number += 1;
         }
     }
 }
 
 /// A block of results: some rows of a by some vectors of a panel.
 struct Block<'a, 'b, 'c> {
+    /// Which block of its panel.
+    number: usize,
+    ahead: Ahead<'a>,
     a: Matrix<'a>,
     panel: Panel<'a>,
     row: usize,
@@ -208,6 +246,14 @@ impl Block<'_, '_, '_> {
         let Part { depth, .. } = self.part;
         let lines = self.panel.slice[self.vector * S::F32_LANES..].chunks(self.panel.pitch);
         let lines = lines.take(depth.len());
+        let first = self.part.columns.start + self.vector * S::F32_LANES;
+        let end = self.part.columns.end;
+        if !self.panel.is_near {
+            for i in 0..M {
+                let columns = first..end.min(first + N * S::F32_LANES);
+                ask_to_write(self.c.row(self.row + i, columns));
+            }
+        }
         // Nothing but constants may index them until they are written: then they stay in registers.
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
         match self.a.order {
@@ -217,22 +263,28 @@ impl Block<'_, '_, '_> {
                     let start = (self.row + i) * self.a.pitch + depth.start;
                     *row = &self.a.slice[start..start + depth.len()];
                 }
-                for (l, line) in lines.enumerate().take(depth.len()) {
-                    add_term(simd, &mut sums, line, |i| rows[i][l]);
+                let mut lines = lines.enumerate().take(depth.len());
+                for turn in 0..depth.len().div_ceil(self.ahead.every) {
+                    self.ahead.ask(self.number, turn);
+                    for (l, line) in lines.by_ref().take(self.ahead.every) {
+                        add_term(simd, &mut sums, line, |i| rows[i][l]);
+                    }
                 }
             }
             Order::Panels => unreachable!("a is checked"),
             Order::Columns => {
                 let start = depth.start * self.a.pitch + self.row;
                 let columns = self.a.slice[start..].chunks(self.a.pitch);
-                for (column, line) in columns.zip(lines) {
-                    let column = &column[..M];
-                    add_term(simd, &mut sums, line, |i| column[i]);
+                let mut pairs = columns.zip(lines);
+                for turn in 0..depth.len().div_ceil(self.ahead.every) {
+                    self.ahead.ask(self.number, turn);
+                    for (column, line) in pairs.by_ref().take(self.ahead.every) {
+                        let column = &column[..M];
+                        add_term(simd, &mut sums, line, |i| column[i]);
+                    }
                 }
             }
         }
-        let first = self.part.column + self.vector * S::F32_LANES;
-        let end = self.part.column + self.panel.columns;
         if first + N * S::F32_LANES <= end {
             return self.write::<S, M, N>(simd, &sums, first);
         }

@@ -11,6 +11,7 @@
 //! A product is never shared out among threads here, so its bits depend on the operands alone. Whoever wants several
 //! cores cuts the work by its shape and computes each piece as a product of its own.
 
+mod ahead;
 mod kernel;
 pub(crate) mod square;
 

@@ -55,19 +55,28 @@ impl Unfold {
         let area = self.source[0] * self.source[1];
         let depth = planes.count * self.taps.len();
         for (tap, &[down, right]) in self.taps.iter().enumerate() {
-            let columns = self.columns(right);
-            let first = (columns.start * self.step[1]) as isize + right;
-            for (index, row) in rows.clone().enumerate() {
+            let mut index = 0;
+            while index < rows.len() {
+                let row = rows.start + index;
                 let (image, i) = (row / self.grid[0], row % self.grid[0]);
+                // Where panels are planes, what rows of positions see is one run, as far as the image goes.
+                let (together, columns) = if self.is_plain() {
+                    let together = (self.grid[0] - i).min(rows.len() - index);
+                    (together, 0..together * self.grid[1])
+                } else {
+                    (1, self.columns(right))
+                };
+                let length = together * self.grid[1];
+                let first = (columns.start * self.step[1]) as isize + right;
                 let at = (i * self.step[0]) as isize + down;
                 let is_inside = at >= 0 && at < self.source[0] as isize && !columns.is_empty();
                 let start = at.max(0) as usize * self.source[1] + first.max(0) as usize;
-                // A row of positions in the parts that lie within a panel.
+                // The positions in the parts that lie within a panel.
                 let mut done = 0;
-                while done < self.grid[1] {
+                while done < length {
                     let position = index * self.grid[1] + done;
                     let (panel, offset) = (position / width, position % width);
-                    let end = self.grid[1].min(done + width - offset);
+                    let end = length.min(done + width - offset);
                     let seen = columns.start.clamp(done, end)..columns.end.clamp(done, end);
                     let lines = panels[panel * depth * width..].chunks_exact_mut(width);
                     let lines = lines.skip(tap).step_by(self.taps.len()).take(planes.count);
@@ -90,6 +99,7 @@ impl Unfold {
                     }
                     done = end;
                 }
+                index += together;
             }
         }
     }
