@@ -1,11 +1,11 @@
 // y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], plus
-// bias[k] and residual[n, k, i, j] if so asked, activated; without tiles.
+// bias[k] (or times and plus what the bias' two rows say) and residual[n, k, i, j] if so asked, activated; without tiles.
 // Room: src/ops/conv2d.rs
 // Uses: store_f32, index, normal, epilogue, convolution
 // Bindings: 0 x, 1 weight, 2 bias, 3 residual, 4 y, 5 the lengths
 // Grid: one invocation four neighbouring positions of a map, workgroups of 256
-// Constants: KERNEL_H … DILATION_W: the window; BIAS, RESIDUAL, ACTIVATION:
-//   the epilogue
+// Constants: KERNEL_H … DILATION_W: the window; FACTORS, BIAS, RESIDUAL,
+//   ACTIVATION: the epilogue
 // Barriers: none
 // Order of summation: c, then r, then s
 
@@ -55,8 +55,13 @@ fn main(
             }
         }
     }
+    var own_bias = map;
+    if (FACTORS != 0u) {
+        sums *= f32(bias[map]);
+        own_bias += params.groups * params.maps;
+    }
     if (BIAS != 0u) {
-        sums += f32(bias[map]);
+        sums += f32(bias[own_bias]);
     }
     for (var i = 0u; i < 4u; i++) {
         let own = 4u * (index % quads) + i;

@@ -1,11 +1,11 @@
 // y[n, k, i, j] = Σ over c, r, s of weight[k, c, r, s] * x[n, c, i·stride + r·dilation − padding, j·…], plus
-// bias[k] and residual[n, k, i, j] if so asked, activated.
+// bias[k] (or times and plus what the bias' two rows say) and residual[n, k, i, j] if so asked, activated.
 // Room: src/ops/conv2d.rs
 // Uses: store_f32, index, normal, epilogue, tile, tile_lanes, convolution
 // Bindings: 0 x, 1 weight, 2 bias, 3 residual, 4 y, 5 the lengths
 // Grid: one workgroup of 256 a tile of the maps × the positions of a group, maps first, then positions, then groups
-// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; BIAS, RESIDUAL, ACTIVATION:
-//   the epilogue
+// Constants: TILE_HIGH, TILE_WIDE: the tile; KERNEL_H … DILATION_W, QUADS: the window; FACTORS, BIAS, RESIDUAL,
+//   ACTIVATION: the epilogue
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: c, then r, then s, taken together as tile_product does
 
@@ -77,8 +77,13 @@ fn main(
                 if (image < params.images && map < params.maps) {
                     let plane = (image * params.groups + own_group) * params.maps + map;
                     var sum = sums[block][r][c];
+                    var own = own_group * params.maps + map;
+                    if (FACTORS != 0u) {
+                        sum *= f32(bias[own]);
+                        own += params.groups * params.maps;
+                    }
                     if (BIAS != 0u) {
-                        sum += f32(bias[own_group * params.maps + map]);
+                        sum += f32(bias[own]);
                     }
                     let at = plane * area + (first.y + c) % area;
                     if (RESIDUAL != 0u) {

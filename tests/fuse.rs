@@ -1,10 +1,11 @@
-//! Joined nodes compute the same numbers, to the bit on the host, and nothing is joined that something else reads.
+//! Joined nodes compute the same numbers, to the bit on the host but for folded normalisations, and nothing is joined that
+//! something else reads.
 
 use axenic::array::{Array, Spec};
-use axenic::exec::{Cpu, Executor};
+use axenic::exec::{Cpu, Executor, Reference};
 use axenic::graph::{Graph, Init, Recompute, Recorder, Tensor};
 use axenic::nn;
-use axenic::ops::{self, Conv2d, Transpose};
+use axenic::ops::{self, Conv2d, Statistics, Transpose};
 use axenic::plan::Plan;
 use axenic::rng::Stream;
 use axenic::shape::{KeepAxes, Shape};
@@ -22,15 +23,18 @@ fn numbers(shape: Shape, seed: u64) -> Array {
 
 /// What the graph gives on the host, for inputs drawn from their positions.
 fn run(graph: &Graph) -> Vec<Array> {
+    run_on(&mut Cpu::new(2).expect("threads"), graph)
+}
+
+fn run_on(executor: &mut dyn Executor, graph: &Graph) -> Vec<Array> {
     let leaves = graph.leaves().enumerate();
     let inputs: Vec<(&str, Array)> = leaves
         .map(|(i, (_, leaf, spec))| (leaf.name.as_str(), numbers(spec.shape, i as u64)))
         .collect();
     let inputs: Vec<(&str, &Array)> = inputs.iter().map(|(name, x)| (*name, x)).collect();
-    let mut cpu = Cpu::new(2).expect("threads");
-    let plan = Plan::new(Arc::new(graph.clone()), cpu.target()).expect("a plan");
-    let plan = cpu.prepare(Arc::new(plan)).expect("it fits");
-    cpu.run(plan, &inputs, None).expect("it runs")
+    let plan = Plan::new(Arc::new(graph.clone()), executor.target()).expect("a plan");
+    let plan = executor.prepare(Arc::new(plan)).expect("it fits");
+    executor.run(plan, &inputs, None).expect("it runs")
 }
 
 fn names(graph: &Graph) -> Vec<&str> {
@@ -116,6 +120,90 @@ fn what_something_else_reads_is_not_joined() -> Result<()> {
         r.output("y", ops::add(y, input(r, "residual", [2, 4])?)?)
     })?;
     assert_eq!(names(&graph.fused()), ["matmul", "add"]);
+    Ok(())
+}
+
+/// A convolution without a bias, and behind it a normalisation whose variance is computed after it.
+fn normalised<'g>(
+    r: &'g Recorder,
+    name: &str,
+    x: Tensor<'g>,
+    residual: Option<Tensor<'g>>,
+    statistics: Statistics,
+) -> Result<Tensor<'g>> {
+    let channels = x.shape()[1];
+    let weight = input(r, &format!("{name}.weight"), [channels, channels, 3, 3])?;
+    let conv = Conv2d {
+        padding: [1, 1],
+        ..Conv2d::default()
+    };
+    let y = ops::conv2d(x, weight, conv)?;
+    let vector = |what| input(r, &format!("{name}.{what}"), [channels]);
+    let deviation = vector("deviation")?;
+    let moments = [vector("mean")?, ops::mul(deviation, deviation)?];
+    let affine = [vector("factor")?, vector("bias")?];
+    match residual {
+        Some(residual) => ops::batch_norm_add_relu(y, moments, affine, residual, 0.1, statistics),
+        None => ops::batch_norm(
+            y, moments[0], moments[1], affine[0], affine[1], 0.1, statistics,
+        ),
+    }
+}
+
+/// The end of a residual block whose shortcut is normalised too, by the definition and by Winograd's algorithm.
+#[test]
+fn normalisations_by_constants_are_folded() -> Result<()> {
+    for channels in [3, 17] {
+        let record = |statistics| {
+            Graph::record(|r| {
+                let x = input(r, "x", [2, channels, 9, 11])?;
+                let shortcut = normalised(r, "shortcut", x, None, statistics)?;
+                let inner = ops::relu(normalised(r, "first", x, None, statistics)?)?;
+                let y = normalised(r, "second", inner, Some(shortcut), statistics)?;
+                r.output("y", y)
+            })
+        };
+        let graph = record(Statistics::Running)?;
+        let fused = graph.fused();
+        let each = ["mul", "batch_norm_fold", "conv2d"];
+        assert_eq!(names(&fused), [each; 3].concat());
+        let activations = fused.nodes().iter().filter_map(|node| {
+            let op = node.op().filter(|op| op.name() == "conv2d")?;
+            Some(op.attributes().to_string().contains("activation=relu"))
+        });
+        assert_eq!(activations.collect::<Vec<_>>(), [false, true, true]);
+        let mut reference = Reference::new(2)?;
+        let [y, folded] = [&graph, &fused].map(|graph| run_on(&mut reference, graph));
+        let (y, folded, fast) = (y[0].to_f64(), folded[0].to_f64(), run(&fused));
+        let largest = y.iter().fold(0.0f64, |most, y| most.max(y.abs()));
+        assert!(largest > 1.0);
+        for ((y, folded), fast) in y.iter().zip(&*folded).zip(&*fast[0].to_f64()) {
+            assert!((y - folded).abs() < 1e-13 * largest, "{folded} for {y}");
+            assert!((y - fast).abs() < 1e-5 * largest, "{fast} for {y}");
+        }
+        // A batch's own statistics are no constants.
+        let graph = record(Statistics::Batch)?;
+        let count =
+            |graph: &Graph, wanted: &str| names(graph).iter().filter(|n| **n == wanted).count();
+        assert_eq!(count(&graph.fused(), "batch_norm"), 3);
+    }
+    // A convolution with a bias, and one that is the residual.
+    let graph = Graph::record(|r| {
+        let x = input(r, "x", [2, 3, 9, 11])?;
+        let (weight, bias) = (input(r, "weight", [3, 3, 1, 1])?, input(r, "bias", [3])?);
+        let y = ops::conv2d_bias(x, weight, bias, Conv2d::default())?;
+        let (mean, variance) = (input(r, "mean", [3])?, input(r, "variance", [3])?);
+        let running = Statistics::Running;
+        r.output(
+            "y",
+            ops::batch_norm(y, mean, variance, bias, bias, 0.1, running)?,
+        )?;
+        let residual = ops::conv2d(x, weight, Conv2d::default())?;
+        let moments = [mean, variance];
+        let end = ops::batch_norm_add_relu(x, moments, [bias; 2], residual, 0.1, running)?;
+        r.output("end", end)
+    })?;
+    assert_eq!(names(&graph), names(&graph.fused()));
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 
 /// 1 to add the bias.
 override BIAS: u32 = 0u;
+/// 1 to multiply by factors, which stand before the bias.
+override FACTORS: u32 = 0u;
 /// 1 to add the residual.
 override RESIDUAL: u32 = 0u;
 /// 0: none, 1: the rectifier, 2: the Gaussian error linear unit.

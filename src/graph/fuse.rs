@@ -9,11 +9,44 @@
 //! gradients of one value meet are recorded by no layer at all. What a joined node computes is still an operation of a room, with
 //! its attributes, and is audited as such.
 //!
+//! A normalisation by constants ends the convolution before it: its factors and biases are computed for each channel, and applied
+//! where the sums are written. Only there joined nodes do not give the bits that they would give apart; the room
+//! `batch_norm_fold` says what that costs. All else is rounded as before.
+//!
 //! A graph in which something is recomputed stays as it is: the copy of a block must give the bits of its first computation, but
 //! gradients read in the copy what nothing else reads in the first, so that the two would be joined differently.
 
-use super::simplify::remove_unneeded;
-use super::{Graph, Node, Source};
+use super::simplify::{redirect, remove_unneeded};
+use super::{AnyOp, Graph, Node, Source, ValueId};
+use crate::array::Spec;
+use std::sync::Arc;
+
+/// The only reader of what an operation gives.
+#[derive(Debug)]
+pub struct Follower<'a> {
+    /// Its operation.
+    pub op: &'a dyn AnyOp,
+    /// Which of its inputs that is.
+    pub place: usize,
+    /// All its inputs.
+    pub specs: &'a [Spec],
+}
+
+/// What two operations, one after the other, become as one: it takes the first's inputs, then the others of the second.
+#[derive(Debug)]
+pub struct Joined<O> {
+    /// The one.
+    pub op: O,
+    /// An operation that makes one value of so many of the others, from the first on, and that value is taken in their place.
+    pub gather: Option<(usize, Arc<dyn AnyOp>)>,
+}
+
+impl<O> Joined<O> {
+    /// An operation that takes all inputs as they are.
+    pub fn of(op: O) -> Self {
+        Self { op, gather: None }
+    }
+}
 
 impl Graph {
     /// The same computation, with nodes joined where operations know how. A joined node stands where the last of its parts
@@ -45,37 +78,72 @@ impl Graph {
             readers[value.node] += 1;
         }
         for last in 0..graph.nodes.len() {
-            let mut places = 0..graph.nodes[last].inputs.len();
-            let joined = places.find_map(|place| {
+            for place in 0..graph.nodes[last].inputs.len() {
                 let first = graph.nodes[last].inputs[place].node;
-                (readers[first] == 1).then(|| graph.joined(last, place))?
-            });
-            if let Some(joined) = joined {
-                graph.nodes[last] = joined;
+                if readers[first] == 1 && graph.join(first, last, place).is_some() {
+                    readers[first..last].rotate_left(1);
+                    break;
+                }
             }
         }
         remove_unneeded(graph)
     }
 
-    /// A node and the one whose value it reads at `place` as one, if they can be.
-    fn joined(&self, last: usize, place: usize) -> Option<Node> {
-        let last = &self.nodes[last];
-        let at = last.inputs[place].node;
-        let first = &self.nodes[at];
-        let specs: Vec<_> = last.inputs.iter().map(|&input| self.spec(input)).collect();
-        let next = last.op()?.name();
-        let op = first
-            .op()?
-            .followed_by(&self.input_specs(at), next, &specs)?;
-        let others = last.inputs.iter().enumerate();
+    /// Makes one node of `last` and of `first`, whose value it reads at `place`, if that can be. What gathers other inputs for it
+    /// comes before it in the place of `first`, behind which all move up.
+    fn join(&mut self, first: usize, last: usize, place: usize) -> Option<()> {
+        let (own, next) = (&self.nodes[first], &self.nodes[last]);
+        let specs: Vec<_> = next.inputs.iter().map(|&input| self.spec(input)).collect();
+        let follower = Follower {
+            op: next.op()?,
+            place,
+            specs: &specs,
+        };
+        let Joined { op, gather } = own.op()?.followed_by(&self.input_specs(first), &follower)?;
+        let others = next.inputs.iter().enumerate();
         let others = others.filter(|(i, _)| *i != place).map(|(_, value)| *value);
-        Some(Node {
+        let mut others: Vec<ValueId> = others.collect();
+        let gathering = match gather {
+            None => None,
+            Some((count, op)) => {
+                let gathered = ValueId {
+                    node: first,
+                    output: 0,
+                };
+                let inputs: Vec<_> = others.splice(..count, [gathered]).collect();
+                let specs: Vec<_> = inputs.iter().map(|&input| self.spec(input)).collect();
+                let outputs = op.outputs(&specs).ok()?;
+                Some(Node {
+                    source: Source::Op(op),
+                    inputs,
+                    outputs,
+                    ..next.clone()
+                })
+            }
+        };
+        let joined = Node {
             source: Source::Op(op),
-            inputs: first.inputs.iter().copied().chain(others).collect(),
-            outputs: last.outputs.clone(),
-            path: first.path.clone(),
-            place: first.place,
+            inputs: own.inputs.iter().copied().chain(others).collect(),
+            outputs: next.outputs.clone(),
+            path: own.path.clone(),
+            place: own.place,
             recomputation: None,
-        })
+        };
+        self.taps.retain(|(_, value)| value.node != first);
+        self.nodes[last] = joined;
+        if let Some(gathering) = gathering {
+            self.nodes[first] = gathering;
+        }
+        self.nodes[first..last].rotate_left(1);
+        let moved = |node: usize| match node {
+            node if node == first => last - 1,
+            node if node > first && node < last => node - 1,
+            node => node,
+        };
+        let position: Vec<usize> = (0..self.nodes.len()).map(moved).collect();
+        let inputs = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+        inputs.for_each(|input| input.node = position[input.node]);
+        redirect(self, &position);
+        Some(())
     }
 }

@@ -19,6 +19,7 @@ mod tiling;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
+pub use fuse::{Follower, Joined};
 pub use init::Init;
 pub use launch::{Binding, Launch, Limits, SCALES_BINDING, Shader, Target, library};
 pub use matrices::{DEPTH, Matrices, Parts, Products, Side};

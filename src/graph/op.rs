@@ -4,6 +4,7 @@
 //! operations as [`AnyOp`], which is object-safe; the blanket implementation below is the bridge, written once.
 
 use super::attributes::Attributes;
+use super::fuse::{Follower, Joined};
 use super::launch::{Launch, Limits, Target};
 use super::precision::Halves;
 use super::recorder::Tensor;
@@ -80,10 +81,9 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// This operation on `inputs` and the operation called `next`, as one that computes both in one pass over memory, where
-    /// there is one. `next` reads, among inputs of these `specs`, what this one gives; no other node does. What is given takes this
-    /// one's inputs, then the others of `next`.
-    fn followed_by(&self, _inputs: &[Spec], _next: &str, _specs: &[Spec]) -> Option<Self> {
+    /// This operation on `inputs` and the one that reads what it gives as one that computes both in one pass over memory, where
+    /// there is one.
+    fn followed_by(&self, _inputs: &[Spec], _next: &Follower) -> Option<Joined<Self>> {
         None
     }
 
@@ -380,7 +380,7 @@ pub trait AnyOp: Debug + Send + Sync {
     );
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>>;
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize>;
-    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Arc<dyn AnyOp>>;
+    fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Arc<dyn AnyOp>>>;
     fn alias_of_input(&self) -> Option<usize>;
     fn cost(&self, inputs: &[Spec]) -> Cost;
 }
@@ -454,9 +454,10 @@ impl<O: Op> AnyOp for O {
         Op::scratch(self, inputs, target)
     }
 
-    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Arc<dyn AnyOp>> {
-        let joined = Op::followed_by(self, inputs, next, specs)?;
-        Some(Arc::new(joined))
+    fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Arc<dyn AnyOp>>> {
+        let Joined { op, gather } = Op::followed_by(self, inputs, next)?;
+        let op = Arc::new(op);
+        Some(Joined { op, gather })
     }
 
     fn alias_of_input(&self) -> Option<usize> {

@@ -79,7 +79,7 @@ pub(super) fn remove_unneeded(graph: Graph) -> Graph {
 }
 
 /// Points the results, assignments and taps at the nodes' new positions.
-fn redirect(graph: &mut Graph, position: &[usize]) {
+pub(super) fn redirect(graph: &mut Graph, position: &[usize]) {
     let named = graph.outputs.iter_mut().chain(&mut graph.taps);
     named.for_each(|(_, value)| value.node = position[value.node]);
     for (leaf, value) in &mut graph.assigns {

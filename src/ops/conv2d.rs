@@ -2,17 +2,18 @@
 //!
 //! **Definition.** y[n, k, i, j] = Σ over c, r, s of x[n, c′, i·stride + r·dilation − padding, j·…] · weight[k, c, r, s],
 //! where what lies outside of x contributes nothing, and c′ is channel c of the group that k belongs to; plus bias[k] and
-//! residual[n, k, i, j] if there are such inputs; and the `activation` of that.
+//! residual[n, k, i, j] if there are such inputs; and the `activation` of that. A bias of two rows is factors and biases: the sum
+//! times bias[0, k], plus bias[1, k]. That is how a normalisation by constants ends a convolution (`batch_norm_fold`).
 //!
-//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S], bias `[K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
+//! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S], bias `[K]` or `[2, K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
 //! with H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
 //!
 //! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`, ∂L/∂bias is the sum of ∂L/∂y over all but
-//! its maps, ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's: `relu_grad`, or `gelu_grad`, for which what the
+//! its maps, that of factors the sum of ∂L/∂y times the convolution, ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's: `relu_grad`, or `gelu_grad`, for which what the
 //! activation saw is computed once more.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
-//! The bias comes last, then the residual, each with a rounding of its own; the activation is as in its room.
+//! Factors come last, then the bias, then the residual, each with a rounding of its own; the activation is as in its room.
 //! On the host 3 × 3 windows of stride 1 go through Winograd's algorithm where it is faster, in tiles of 2 × 2 results, or of
 //! 4 × 4 if so asked for ([`WinogradTile`]); then the bound is at least γ(C + 11), or γ(C + 27), times its equation over absolute
 //! values, as `support/convolution/winograd.rs` derives.
@@ -29,16 +30,18 @@
 use super::support::convolution::{Cut, Geometry, Planes, Winograd};
 use super::support::epilogue::{self, Epilogue, Inputs};
 use super::support::{WORKGROUP, normal, scaled, scales_scratch};
-use super::{Conv2dInputGrad, Conv2dWeightGrad};
+use super::{
+    BatchNorm, BatchNormFold, Conv2dInputGrad, Conv2dWeightGrad, NormActivation, Statistics,
+};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Graph, Halves, Launch, Limits, Op, Shader, Target,
-    Tensor, View, ViewMut, library,
+    Attributes, Binding, Call, Case, Cost, Follower, Graph, Halves, Joined, Launch, Limits, Op,
+    Shader, Target, Tensor, View, ViewMut, library,
 };
 use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
-use crate::shape::KeepAxes;
+use crate::shape::{KeepAxes, Shape};
 use crate::workers::Workers;
 use std::ops::Range;
 use std::sync::Arc;
@@ -180,6 +183,20 @@ impl Convolution {
         Geometry::new(Self::NAME, &self.conv, x.shape, weight.shape)
     }
 
+    /// If what follows is a normalisation by constants, whose factors and biases can follow the sums: its eps and its activation.
+    fn folded(&self, inputs: &[Spec], next: &Follower) -> Option<(f64, Activation)> {
+        let is_bare = inputs.len() == 2 && self.activation == Activation::Identity;
+        if !is_bare || next.op.name() != BatchNorm::NAME || next.place != 0 {
+            return None;
+        }
+        let norm = BatchNorm::from_attributes(&next.op.attributes()).ok()?;
+        let activation = match norm.activation {
+            NormActivation::Identity => Activation::Identity,
+            NormActivation::Relu => Activation::Relu,
+        };
+        (norm.statistics == Statistics::Running).then_some((norm.eps, activation))
+    }
+
     /// The geometry, where the shape rule has accepted it.
     fn known(&self, inputs: &[View<impl Real>]) -> Geometry {
         Geometry::new(Self::NAME, &self.conv, inputs[0].shape, inputs[1].shape)
@@ -222,10 +239,11 @@ impl Op for Convolution {
         let own = Inputs::expect(Self::NAME, inputs)?;
         let [x, weight] = own.operands;
         let geometry = Geometry::new(Self::NAME, &self.conv, x, weight)?;
-        if let Some(bias) = own.bias.filter(|bias| *bias != [weight[0]].into()) {
+        let maps = weight[0];
+        let fits = |bias: &Shape| *bias == [maps].into() || *bias == [2, maps].into();
+        if let Some(bias) = own.bias.filter(|bias| !fits(bias)) {
             return Err(Error::shape(format!(
-                "conv2d: the bias is {bias}, the weight {weight} computes {} maps",
-                weight[0]
+                "conv2d: the bias is {bias}, the weight {weight} computes {maps} maps"
             )));
         }
         let y = geometry.y()?;
@@ -242,36 +260,63 @@ impl Op for Convolution {
             return Ok(vec![None; call.inputs.len()]);
         };
         let plain = Self::of(self.conv);
-        let grad = epilogue::vjp(call, plain, self.activation, grad)?;
+        let before = Self {
+            activation: Activation::Identity,
+            ..*self
+        };
+        let grad = epilogue::vjp(call, before, self.activation, grad)?;
         let (x, weight) = (call.inputs[0], call.inputs[1]);
         let (size, kernel) = (x.shape(), weight.shape());
+        let by_map = |values| super::sum(values, &[0, 2, 3], KeepAxes::No);
+        let (sum_grad, bias_grad) = match call.inputs.get(2) {
+            None => (grad, None),
+            Some(bias) if bias.shape().len() == 1 => (grad, Some(by_map(grad)?)),
+            Some(both) => {
+                let maps = both.shape()[1];
+                let factors = super::slice(*both, 0, 0, 1)?;
+                let factors = super::reshape(factors, [maps, 1, 1])?;
+                let sums = grad.recorder().apply_one(plain, &[x, weight])?;
+                let rows = [by_map(super::mul(grad, sums)?)?, by_map(grad)?];
+                let rows = rows.map(|row| super::reshape(row, [1, maps]));
+                let [of_factors, of_bias] = rows;
+                let both_grad = super::concat(&[of_factors?, of_bias?], 0)?;
+                (super::mul(grad, factors)?, Some(both_grad))
+            }
+        };
         let mut input_grads = vec![
             Some(super::conv2d_input_grad(
-                grad,
+                sum_grad,
                 weight,
                 self.conv,
                 [size[2], size[3]],
             )?),
             Some(super::conv2d_weight_grad(
                 x,
-                grad,
+                sum_grad,
                 self.conv,
                 [kernel[2], kernel[3]],
             )?),
         ];
-        if call.inputs.len() > 2 {
-            input_grads.push(Some(super::sum(grad, &[0, 2, 3], KeepAxes::No)?));
-        }
+        input_grads.extend(bias_grad.map(Some));
         input_grads.extend(call.inputs.iter().skip(3).map(|_| Some(grad)));
         Ok(input_grads)
     }
 
-    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
-        let activation = epilogue::followed_by(inputs.len(), self.activation, next, specs)?;
-        Some(Self {
+    fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Self>> {
+        if let Some((eps, activation)) = self.folded(inputs, next) {
+            return Some(Joined {
+                op: Self {
+                    activation,
+                    ..*self
+                },
+                gather: Some((4, Arc::new(BatchNormFold { eps }))),
+            });
+        }
+        let activation = epilogue::followed_by(inputs.len(), self.activation, next)?;
+        Some(Joined::of(Self {
             activation,
             ..*self
-        })
+        }))
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {
@@ -456,8 +501,14 @@ impl Op for Convolution {
             inputs.extend(all.into_iter().take(further));
             Case::new(about, op, inputs)
         };
+        let with_factors = |mut case: Case<Self>| {
+            let maps = case.inputs[1].shape()[0];
+            case.inputs[2] = normal([2, maps], 5);
+            case
+        };
+        let folded: Vec<_> = FOLDED.iter().map(followed).map(with_factors).collect();
         let followed: Vec<_> = FOLLOWED.iter().map(followed).collect();
-        [cases, followed].concat()
+        [cases, followed, folded].concat()
     }
 }
 
@@ -485,4 +536,17 @@ const FOLLOWED: [Followed; 18] = [
     ("long sums, a residual, rectified", "long sums, half size", 2, Activation::Relu),
     ("no images but all that follows", "no images", 2, Activation::Gelu),
     ("by Winograd's algorithm, a residual, GELU", "by Winograd's algorithm, unequal padding", 2, Activation::Gelu),
+];
+
+/// The same, whose biases have factors before them.
+#[rustfmt::skip]
+const FOLDED: [Followed; 8] = [
+    ("a stem, factors, rectified", "a stem", 1, Activation::Relu),
+    ("two groups, factors and a residual", "two groups", 2, Activation::Identity),
+    ("depthwise, factors", "depthwise, half size", 1, Activation::Identity),
+    ("groups over tiles, factors, a residual, GELU", "groups over many tiles of maps", 2, Activation::Gelu),
+    ("long sums, factors, a residual, rectified", "long sums, half size", 2, Activation::Relu),
+    ("1 × 1 and factors", "1 × 1", 1, Activation::Identity),
+    ("no maps and no factors for them", "no maps", 1, Activation::Identity),
+    ("by Winograd's algorithm, factors, a residual, rectified", "by Winograd's algorithm, unequal padding", 2, Activation::Relu),
 ];

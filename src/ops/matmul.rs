@@ -27,8 +27,8 @@ use super::support::{array, normal, scaled, scales_scratch, unbroadcast};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
-    View, ViewMut, library,
+    Attributes, Binding, Call, Case, Cost, Follower, Halves, Joined, Launch, Limits, Op, Shader,
+    Target, Tensor, View, ViewMut, library,
 };
 use crate::product::{Accumulate, Matrix, MatrixMut, product};
 use crate::real::{Real, Sum as _};
@@ -318,12 +318,12 @@ impl Op for Matmul {
         Ok(input_grads)
     }
 
-    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
-        let activation = epilogue::followed_by(inputs.len(), self.activation, next, specs)?;
-        Some(Self {
+    fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Self>> {
+        let activation = epilogue::followed_by(inputs.len(), self.activation, next)?;
+        Some(Joined::of(Self {
             activation,
             ..*self
-        })
+        }))
     }
 
     fn eval<R: Real>(&self, inputs: &[View<R>], outputs: &mut [ViewMut<R>], range: Range<usize>) {

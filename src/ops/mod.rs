@@ -207,6 +207,7 @@ rooms! {
     avg_pool2d_grad: AvgPool2dGrad => avg_pool2d_grad;
     batch_norm: BatchNorm => batch_norm, batch_norm_add_relu, batch_norm_relu, NormActivation, Statistics;
     batch_norm_affine_grad: BatchNormAffineGrad => batch_norm_affine_grad;
+    batch_norm_fold: BatchNormFold => batch_norm_fold;
     batch_norm_input_grad: BatchNormInputGrad => batch_norm_input_grad;
     batch_statistics: BatchStatistics => batch_statistics;
     batch_statistics_grad: BatchStatisticsGrad => batch_statistics_grad;

@@ -17,8 +17,8 @@ use super::support::{CHUNK, expect_axis, expect_same, normal, segments};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, SliceMut, Tensor,
-    View, ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Follower, Halves, Joined, Launch, Limits, Op, Shader,
+    SliceMut, Tensor, View, ViewMut, expect_reals, library,
 };
 use crate::real::Real;
 use crate::shape::Shape;
@@ -114,9 +114,9 @@ impl Op for Slice {
         Ok(grads)
     }
 
-    fn followed_by(&self, inputs: &[Spec], next: &str, specs: &[Spec]) -> Option<Self> {
-        let is_sum = next == super::Add::NAME && specs[0] == specs[1];
-        (is_sum && inputs.len() == 1).then(|| self.clone())
+    fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Self>> {
+        let is_sum = next.op.name() == super::Add::NAME && next.specs[0] == next.specs[1];
+        (is_sum && inputs.len() == 1).then(|| Joined::of(self.clone()))
     }
 
     #[inline(always)]

@@ -1,9 +1,10 @@
-//! What a product does with its sums before it writes them: adds a bias and a residual, and applies an activation.
+//! What a product does with its sums before it writes them: multiplies them by factors, adds a bias and a residual, and applies
+//! an activation.
 
 use super::vectorised::normal_cdf;
 use crate::array::Spec;
 use crate::error::Result;
-use crate::graph::{Attributes, Call, Launch, Op, Tensor, View, expect_reals};
+use crate::graph::{Attributes, Call, Follower, Launch, Op, Tensor, View, expect_reals};
 use crate::ops;
 use crate::real::Real;
 use crate::shape::Shape;
@@ -92,6 +93,7 @@ impl Inputs {
 /// What follows a product, with the numbers that it takes.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Epilogue<'a, R> {
+    factors: Option<&'a [R]>,
     bias: Option<&'a [R]>,
     residual: Option<&'a [R]>,
     activation: Activation,
@@ -103,10 +105,18 @@ impl<'a, R: Real> Epilogue<'a, R> {
         Self::new(&[], Activation::Identity)
     }
 
-    /// That of a product of these inputs.
+    /// That of a product of these inputs. A bias of two rows has factors before it.
     pub(in crate::ops) fn new(inputs: &[View<'a, R>], activation: Activation) -> Self {
+        let (factors, bias) = match inputs.get(2) {
+            Some(both) if both.shape.len() == 2 => {
+                let (factors, bias) = both.real().split_at(both.shape[1]);
+                (Some(factors), Some(bias))
+            }
+            bias => (None, bias.map(|bias| bias.real())),
+        };
         Self {
-            bias: inputs.get(2).map(|bias| bias.real()),
+            factors,
+            bias,
             residual: inputs.get(3).map(|residual| residual.real()),
             activation,
         }
@@ -114,6 +124,7 @@ impl<'a, R: Real> Epilogue<'a, R> {
 
     /// The element `index` of the result, whose bias is number `bias` of all, for its sum.
     pub(in crate::ops) fn apply(&self, sum: R, bias: usize, index: usize) -> R {
+        let sum = self.factors.map_or(sum, |all| sum * all[bias]);
         let sum = self.bias.map_or(sum, |all| sum + all[bias]);
         let sum = self.residual.map_or(sum, |all| sum + all[index]);
         self.activation.apply(sum)
@@ -125,6 +136,12 @@ impl Epilogue<'_, f32> {
     /// Applies it to neighbours that share the bias number `bias` of all; the first is element `index` of the result.
     #[inline(always)]
     pub(in crate::ops) fn finish_run(&self, run: &mut [f32], bias: usize, index: usize) {
+        if let Some(all) = self.factors {
+            let factor = all[bias];
+            for y in run.iter_mut() {
+                *y *= factor;
+            }
+        }
         if let Some(all) = self.bias {
             let bias = all[bias];
             for y in run.iter_mut() {
@@ -169,6 +186,11 @@ impl Epilogue<'_, f32> {
     }
 }
 
+/// Whether the bias has factors before it.
+fn has_factors(inputs: &[Spec]) -> bool {
+    inputs.get(2).is_some_and(|bias| bias.shape.len() == 2)
+}
+
 /// Operations for each element of the result.
 pub(in crate::ops) fn flops(inputs: &[Spec], activation: Activation) -> usize {
     let activation = match activation {
@@ -176,7 +198,8 @@ pub(in crate::ops) fn flops(inputs: &[Spec], activation: Activation) -> usize {
         Activation::Relu => 1,
         Activation::Gelu => 40,
     };
-    inputs.len() - 2 + activation
+    let factors = usize::from(has_factors(inputs));
+    inputs.len() - 2 + factors + activation
 }
 
 /// Lets a launch apply the epilogue, as `shaders/lib/epilogue.wgsl` says.
@@ -189,6 +212,7 @@ pub(in crate::ops) fn describe(launch: Launch, inputs: &[Spec], activation: Acti
     };
     launch
         .constant("BIAS", is(inputs.len() > 2))
+        .constant("FACTORS", is(has_factors(inputs)))
         .constant("RESIDUAL", is(inputs.len() > 3))
         .constant("ACTIVATION", code)
 }
@@ -217,17 +241,18 @@ pub(in crate::ops) fn vjp<'g>(
     }
 }
 
-/// Whether a product of `inputs` values with this activation can compute in its own last pass the operation called `next`, which
-/// takes its result among inputs of these `specs`; and if so with which activation.
+/// Whether a product of `inputs` values with this activation can compute in its own last pass what reads its result; and if so
+/// with which activation.
 pub(in crate::ops) fn followed_by(
     inputs: usize,
     activation: Activation,
-    next: &str,
-    specs: &[Spec],
+    next: &Follower,
 ) -> Option<Activation> {
-    match (next, activation, inputs) {
+    match (next.op.name(), activation, inputs) {
         // A bias that is added later than the residual would be another sum.
-        (ops::Add::NAME, Activation::Identity, 3) if specs[0] == specs[1] => Some(activation),
+        (ops::Add::NAME, Activation::Identity, 3) if next.specs[0] == next.specs[1] => {
+            Some(activation)
+        }
         (ops::Relu::NAME, Activation::Identity, _) => Some(Activation::Relu),
         (ops::Gelu::NAME, Activation::Identity, _) => Some(Activation::Gelu),
         _ => None,
