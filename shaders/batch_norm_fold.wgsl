@@ -12,10 +12,10 @@ struct Params {
     eps: f32,
 }
 
-@group(0) @binding(0) var<storage, read> mean: array<Store>;
-@group(0) @binding(1) var<storage, read> variance: array<Store>;
-@group(0) @binding(2) var<storage, read> weight: array<Store>;
-@group(0) @binding(3) var<storage, read> bias: array<Store>;
+@group(0) @binding(0) var<storage, read> mean: array<f32>;
+@group(0) @binding(1) var<storage, read> variance: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<Store>;
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -27,8 +27,8 @@ fn main(
 ) {
     let c = linear_workgroup(group, groups) * 256u + lane;
     if (c < params.channels) {
-        let factor = f32(weight[c]) / sqrt(f32(variance[c]) + params.eps);
+        let factor = weight[c] / sqrt(variance[c] + params.eps);
         y[c] = Store(factor);
-        y[params.channels + c] = Store(f32(bias[c]) - f32(mean[c]) * factor);
+        y[params.channels + c] = Store(bias[c] - mean[c] * factor);
     }
 }

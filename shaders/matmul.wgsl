@@ -4,7 +4,8 @@
 // Bindings: 0 a, 1 b, 2 bias, 3 residual, 4 y, 5 lengths and strides
 // Grid: one workgroup of 256 a tile of y, rows of tiles first, then columns, then the batch
 // Constants: TILE_HIGH, TILE_WIDE: the tile; TILE_A_BY_ROWS, TILE_B_BY_DEPTH: how the operands lie in memory; A_QUADS,
-//   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer; BIAS, RESIDUAL, ACTIVATION: the epilogue
+//   B_QUADS: 1 where four neighbouring rows of a or columns of b are a vector of the buffer; FACTORS, BIAS,
+//   RESIDUAL, ACTIVATION: the epilogue
 // Barriers: those of tile_product; the grid's surplus workgroups leave as a whole before
 // Order of summation: l = 0, 1, …, taken together as tile_product does
 

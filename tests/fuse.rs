@@ -204,6 +204,15 @@ fn normalisations_by_constants_are_folded() -> Result<()> {
         r.output("end", end)
     })?;
     assert_eq!(names(&graph), names(&graph.fused()));
+    // Where something is assigned, a model trains.
+    let graph = Graph::record(|r| {
+        r.scope().state("count", [1], Init::Constant(0.0))?;
+        let count = r.newest("count")?;
+        r.assign("count", ops::add(count, r.constant([1.0]))?)?;
+        let x = input(r, "x", [2, 3, 9, 11])?;
+        r.output("y", normalised(r, "norm", x, None, Statistics::Running)?)
+    })?;
+    assert_eq!(names(&graph), names(&graph.fused()));
     Ok(())
 }
 

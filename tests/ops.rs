@@ -122,8 +122,8 @@ mod gpu {
     use axenic::exec::gpu::{Checks, Gpu};
     use axenic::exec::{Executor, Moment, Prepared, Watch};
     use axenic::graph::{
-        AnyOp, Attributes, Binding, Call, Cost, Graph, Launch, Limits, Target, Tensor, View,
-        ViewMut,
+        AnyOp, Attributes, Binding, Call, Cost, Follower, Graph, Joined, Kept, Launch, Limits,
+        Target, Tensor, View, ViewMut,
     };
     use axenic::ops::{Fill, ROOMS, RoomCase};
     use axenic::plan::Plan;
@@ -452,7 +452,13 @@ mod gpu {
             self.inner.scratch(&self.inputs, target)
         }
 
-        fn followed_by(&self, _: &[Spec], _: &str, _: &[Spec]) -> Option<Arc<dyn AnyOp>> {
+        fn kept(&self, _: &[Spec], _: &Target) -> Option<Kept> {
+            None
+        }
+
+        fn keep(&self, _: &[View<f32>], _: &mut [f32], _: &Workers) {}
+
+        fn followed_by(&self, _: &[Spec], _: &Follower) -> Option<Joined<Arc<dyn AnyOp>>> {
             None
         }
 

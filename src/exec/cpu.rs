@@ -34,6 +34,10 @@ impl HostReal for f32 {
         op.eval_cpu(inputs, outputs, scratch, workers);
     }
 
+    fn keep(op: &dyn AnyOp, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers) {
+        op.keep(inputs, kept, workers);
+    }
+
     fn of_array(array: &Array) -> Cow<'_, [f32]> {
         array.to_f32()
     }

@@ -22,6 +22,8 @@ pub(super) trait HostReal: crate::real::Real {
         scratch: &mut [&mut [Self]],
         workers: &Workers,
     );
+    /// Computes what an operation keeps of an input.
+    fn keep(op: &dyn AnyOp, inputs: &[View<Self>], kept: &mut [Self], workers: &Workers);
     /// An array's numbers in this precision.
     fn of_array(array: &Array) -> Cow<'_, [Self]>;
     /// An array's numbers in this precision, in the same memory if they are so already.
@@ -154,6 +156,8 @@ fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
 
 struct Lasting<R> {
     spec: Spec,
+    /// How often it has been written.
+    writes: u64,
     /// Nothing until it is written: what is written brings its own memory.
     buffer: Option<Buffer<R>>,
 }
@@ -163,6 +167,15 @@ struct Ready<R> {
     /// For each slot the buffer of the pool that it uses.
     pooled: Vec<usize>,
     constants: HashMap<usize, Buffer<R>>,
+    /// By step.
+    kept: HashMap<usize, OfLeaf<R>>,
+}
+
+/// What an operation has computed of a leaf.
+struct OfLeaf<R> {
+    values: Vec<R>,
+    /// How often the leaf had been written then.
+    writes: Option<u64>,
 }
 
 /// The state of a host executor.
@@ -199,11 +212,20 @@ impl<R: HostReal> Host<R> {
                 LeafKind::Parameter(_) | LeafKind::State(_) => self.declare(leaf, spec)?,
             }
         }
+        let mut kept = HashMap::new();
+        for (index, step) in plan.steps().iter().enumerate() {
+            if let Some(keeping) = step.kept.filter(|keeping| keeping.outlasts) {
+                let values = filled(R::ZERO, keeping.what.length)?;
+                let writes = None;
+                kept.insert(index, OfLeaf { values, writes });
+            }
+        }
         let pooled = self.reserve(plan.slots())?;
         self.plans.push(Ready {
             plan,
             pooled,
             constants,
+            kept,
         });
         Ok(Prepared(self.plans.len() - 1))
     }
@@ -240,7 +262,11 @@ impl<R: HostReal> Host<R> {
 
     fn declare(&mut self, leaf: &Leaf, spec: Spec) -> Result<()> {
         let own = self.lasting.entry(leaf.name.clone());
-        let own = own.or_insert(Lasting { spec, buffer: None });
+        let own = own.or_insert(Lasting {
+            spec,
+            writes: 0,
+            buffer: None,
+        });
         if own.spec == spec {
             return Ok(());
         }
@@ -257,6 +283,7 @@ impl<R: HostReal> Host<R> {
             .ok_or_else(|| super::unknown_leaf(name))?;
         super::check_spec(name, lasting.spec, value.spec())?;
         lasting.buffer = Some(Buffer::from_array(value));
+        lasting.writes += 1;
         Ok(())
     }
 
@@ -296,13 +323,14 @@ impl<R: HostReal> Host<R> {
             .iter()
             .map(|&i| std::mem::replace(&mut self.pool[i], Buffer::Index(Vec::new())))
             .collect();
+        let mut kept = std::mem::take(&mut self.plans[index].kept);
         let memory = Memory {
             plan: &plan,
             constants: &self.plans[index].constants,
             lasting: &self.lasting,
             given: &given,
         };
-        let walked = memory.walk(&mut slots, &self.workers, watch);
+        let walked = memory.walk(&mut slots, &mut kept, &self.workers, watch);
         let finished = match walked {
             Ok(ControlFlow::Continue(())) => memory.results(&slots).map(Some),
             Ok(ControlFlow::Break(())) => Ok(None),
@@ -320,6 +348,7 @@ impl<R: HostReal> Host<R> {
                 outputs
             }
         });
+        self.plans[index].kept = kept;
         pooled
             .into_iter()
             .zip(slots)
@@ -338,6 +367,7 @@ enum New<R> {
 impl<R: HostReal> Lasting<R> {
     /// Takes a new value; where leaf and slot are of one length, they exchange their memory.
     fn store(&mut self, new: New<R>, slots: &mut [Buffer<R>]) {
+        self.writes += 1;
         match (new, &mut self.buffer) {
             (New::InSlot(slot), Some(own)) if own.len() == slots[slot].len() => {
                 std::mem::swap(own, &mut slots[slot]);
@@ -365,12 +395,13 @@ impl<R: HostReal> Memory<'_, R> {
     fn walk(
         &self,
         slots: &mut [Buffer<R>],
+        kept: &mut HashMap<usize, OfLeaf<R>>,
         workers: &Workers,
         mut watch: Option<&mut Watch>,
     ) -> Result<ControlFlow<()>> {
-        for step in self.plan.steps() {
+        for (index, step) in self.plan.steps().iter().enumerate() {
             let begin = Instant::now();
-            self.compute(step, slots, workers);
+            self.compute(step, slots, kept.get_mut(&index), workers);
             if let Some(watch) = watch.as_mut() {
                 let elapsed = begin.elapsed();
                 let count = self.plan.graph().nodes()[step.node].outputs.len();
@@ -397,7 +428,13 @@ impl<R: HostReal> Memory<'_, R> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn compute(&self, step: &Step, slots: &mut [Buffer<R>], workers: &Workers) {
+    fn compute(
+        &self,
+        step: &Step,
+        slots: &mut [Buffer<R>],
+        of_leaf: Option<&mut OfLeaf<R>>,
+        workers: &Workers,
+    ) {
         let node = &self.plan.graph().nodes()[step.node];
         let Some(op) = node.op() else { return };
         // Outputs and scratch leave their slots while the node runs: no slot is read and written by one node.
@@ -426,10 +463,21 @@ impl<R: HostReal> Memory<'_, R> {
             .zip(&node.outputs)
             .map(|((_, buffer), &spec)| buffer.view_mut(spec))
             .collect();
-        let mut panels: Vec<&mut [R]> = Vec::with_capacity(scratch.len());
+        let mut panels: Vec<&mut [R]> = Vec::with_capacity(scratch.len() + 1);
         for ((_, buffer), &(_, length)) in scratch.iter_mut().zip(&step.scratch) {
             if let Buffer::Real(values) = buffer {
                 panels.push(&mut values[..length]);
+            }
+        }
+        if let Some(keeping) = step.kept {
+            let mut is_known = false;
+            if let Some(own) = of_leaf {
+                let writes = Some(self.writes(node.inputs[keeping.what.input]));
+                is_known = std::mem::replace(&mut own.writes, writes) == writes;
+                panels.push(&mut own.values);
+            }
+            if let Some(kept) = panels.last_mut().filter(|_| !is_known) {
+                workers.enter(|| R::keep(op, &inputs, kept, workers));
             }
         }
         workers.enter(|| R::run(op, &inputs, &mut outputs, &mut panels, workers));
@@ -444,6 +492,14 @@ impl<R: HostReal> Memory<'_, R> {
             Place::Slot(slot) => slots[slot].view(spec),
             Place::Leaf(node) => self.leaf(node, spec),
         }
+    }
+
+    /// How often the leaf that a value lies in has been written.
+    fn writes(&self, value: ValueId) -> u64 {
+        let graph = self.plan.graph();
+        let leaf = graph.nodes()[graph.root(value).node].leaf();
+        leaf.and_then(|leaf| self.lasting.get(&leaf.name))
+            .map_or(0, |own| own.writes)
     }
 
     fn leaf(&self, node: usize, spec: Spec) -> View<'_, R> {

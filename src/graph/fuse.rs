@@ -11,7 +11,8 @@
 //!
 //! A normalisation by constants ends the convolution before it: its factors and biases are computed for each channel, and applied
 //! where the sums are written. Only there joined nodes do not give the bits that they would give apart; the room
-//! `batch_norm_fold` says what that costs. All else is rounded as before.
+//! `batch_norm_fold` says what that costs. All else is rounded as before. So it is done only where nothing is assigned, which is
+//! inference: how a model trains must not depend on what is recomputed.
 //!
 //! A graph in which something is recomputed stays as it is: the copy of a block must give the bits of its first computation, but
 //! gradients read in the copy what nothing else reads in the first, so that the two would be joined differently.
@@ -19,6 +20,7 @@
 use super::simplify::{redirect, remove_unneeded};
 use super::{AnyOp, Graph, Node, Source, ValueId};
 use crate::array::Spec;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The only reader of what an operation gives.
@@ -51,7 +53,8 @@ impl<O> Joined<O> {
 impl Graph {
     /// The same computation, with nodes joined where operations know how. A joined node stands where the last of its parts
     /// stood, and has the path of the first. Results, assigned values, and what a gradient reads stay what they are; what scopes gave
-    /// ([`taps`](Graph::taps)) goes with the nodes that are joined.
+    /// ([`taps`](Graph::taps)) goes with the nodes that are joined. Where nothing is assigned, results may change in their last
+    /// digits: a convolution that is no result itself is joined with a normalisation by constants.
     ///
     /// ```
     /// # use axenic::{array::Spec, graph::Graph, ops};
@@ -80,8 +83,11 @@ impl Graph {
         for last in 0..graph.nodes.len() {
             for place in 0..graph.nodes[last].inputs.len() {
                 let first = graph.nodes[last].inputs[place].node;
-                if readers[first] == 1 && graph.join(first, last, place).is_some() {
-                    readers[first..last].rotate_left(1);
+                if readers[first] != 1 {
+                    continue;
+                }
+                if let Some(moved) = graph.join(first, last, place) {
+                    readers[moved].rotate_left(1);
                     break;
                 }
             }
@@ -90,8 +96,9 @@ impl Graph {
     }
 
     /// Makes one node of `last` and of `first`, whose value it reads at `place`, if that can be. What gathers other inputs for it
-    /// comes before it in the place of `first`, behind which all move up.
-    fn join(&mut self, first: usize, last: usize, place: usize) -> Option<()> {
+    /// comes right before it, in the place of `first`, and what was between moves up. Gives the nodes whose places were turned
+    /// round so.
+    fn join(&mut self, first: usize, last: usize, place: usize) -> Option<Range<usize>> {
         let (own, next) = (&self.nodes[first], &self.nodes[last]);
         let specs: Vec<_> = next.inputs.iter().map(|&input| self.spec(input)).collect();
         let follower = Follower {
@@ -105,6 +112,7 @@ impl Graph {
         let mut others: Vec<ValueId> = others.collect();
         let gathering = match gather {
             None => None,
+            Some(_) if !self.assigns.is_empty() => return None,
             Some((count, op)) => {
                 let gathered = ValueId {
                     node: first,
@@ -131,9 +139,10 @@ impl Graph {
         };
         self.taps.retain(|(_, value)| value.node != first);
         self.nodes[last] = joined;
-        if let Some(gathering) = gathering {
-            self.nodes[first] = gathering;
-        }
+        let Some(gathering) = gathering else {
+            return Some(first..first);
+        };
+        self.nodes[first] = gathering;
         self.nodes[first..last].rotate_left(1);
         let moved = |node: usize| match node {
             node if node == first => last - 1,
@@ -144,6 +153,6 @@ impl Graph {
         let inputs = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
         inputs.for_each(|input| input.node = position[input.node]);
         redirect(self, &position);
-        Some(())
+        Some(first..last)
     }
 }

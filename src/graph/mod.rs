@@ -4,6 +4,7 @@
 //! counted, hashed and compared before a number flows.
 
 mod attributes;
+mod case;
 mod fuse;
 mod init;
 mod launch;
@@ -19,13 +20,14 @@ mod tiling;
 mod verify;
 
 pub use attributes::{Asked, Attribute, Attributes, DEFAULT};
+pub use case::{Case, Link};
 pub use fuse::{Follower, Joined};
 pub use init::Init;
 pub use launch::{Binding, Launch, Limits, SCALES_BINDING, Shader, Target, library};
 pub use matrices::{DEPTH, Matrices, Parts, Products, Side};
 pub use op::{
-    AnyOp, Call, Case, Cost, Link, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel,
-    expect_index, expect_inputs, expect_reals,
+    AnyOp, Call, Cost, Kept, Op, Slice, SliceMut, View, ViewMut, eval_in_parallel, expect_index,
+    expect_inputs, expect_reals,
 };
 pub use precision::{Halves, Precision, Storage};
 pub use recompute::Recompute;

@@ -4,11 +4,12 @@
 //! operations as [`AnyOp`], which is object-safe; the blanket implementation below is the bridge, written once.
 
 use super::attributes::Attributes;
+use super::case::Case;
 use super::fuse::{Follower, Joined};
 use super::launch::{Launch, Limits, Target};
 use super::precision::Halves;
 use super::recorder::Tensor;
-use crate::array::{Array, Spec};
+use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::real::{Bounded, Real};
 use crate::shape::Shape;
@@ -81,6 +82,15 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What [`Op::eval_cpu`] needs of one of its inputs alone, computed before: as long as that input stays the same, it need not
+    /// be computed again.
+    fn kept(&self, _inputs: &[Spec], _target: &Target) -> Option<Kept> {
+        None
+    }
+
+    /// Computes what is [`kept`](Op::kept) of an input. It comes as the last scratch buffer to [`Op::eval_cpu`].
+    fn keep(&self, _inputs: &[View<f32>], _kept: &mut [f32], _workers: &Workers) {}
+
     /// This operation on `inputs` and the one that reads what it gives as one that computes both in one pass over memory, where
     /// there is one.
     fn followed_by(&self, _inputs: &[Spec], _next: &Follower) -> Option<Joined<Self>> {
@@ -97,6 +107,15 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
 
     /// Inputs worth checking: typical, odd, degenerate.
     fn cases() -> Vec<Case<Self>>;
+}
+
+/// What an operation computes of one of its inputs alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The input.
+    pub input: usize,
+    /// Its elements.
+    pub length: usize,
 }
 
 /// One use of an operation in a graph, as its gradient rule sees it.
@@ -297,56 +316,6 @@ impl Cost {
     }
 }
 
-/// Inputs on which an operation is checked.
-#[derive(Clone, Debug)]
-pub struct Case<O> {
-    /// What the case is about.
-    pub about: &'static str,
-    /// The operation with its attributes.
-    pub op: O,
-    /// Its inputs; reals are representable in f32.
-    pub inputs: Vec<Array>,
-    /// How inputs follow from others; see [`Case::linked`].
-    pub link: Option<Link>,
-    /// Whether central differences know the derivative here; see [`Case::without_differences`].
-    pub has_differences: bool,
-}
-
-/// Computes anew those inputs of a case that are functions of others.
-pub type Link = fn(&mut [Array]);
-
-impl<O> Case<O> {
-    /// A case.
-    pub fn new(about: &'static str, op: O, inputs: Vec<Array>) -> Self {
-        Self {
-            about,
-            op,
-            inputs,
-            link: None,
-            has_differences: true,
-        }
-    }
-
-    /// The same case, where some inputs are functions of others (a batch's statistics), through which the gradient rule
-    /// differentiates. The check against central differences then moves them along.
-    pub fn linked(self, link: Link) -> Self {
-        Self {
-            link: Some(link),
-            ..self
-        }
-    }
-
-    /// The same case, where central differences do not tell the derivative: at a kink (ties of a maximum, the end of a
-    /// logarithm), where the operation bends within their step, or where an element's part in a long sum drowns in the
-    /// sum's rounding.
-    pub fn without_differences(self) -> Self {
-        Self {
-            has_differences: false,
-            ..self
-        }
-    }
-}
-
 /// An operation whose type is forgotten: what a node holds and executors call. Implemented for every [`Op`].
 #[expect(
     missing_docs,
@@ -380,6 +349,8 @@ pub trait AnyOp: Debug + Send + Sync {
     );
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>>;
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize>;
+    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept>;
+    fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers);
     fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Arc<dyn AnyOp>>>;
     fn alias_of_input(&self) -> Option<usize>;
     fn cost(&self, inputs: &[Spec]) -> Cost;
@@ -452,6 +423,14 @@ impl<O: Op> AnyOp for O {
 
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize> {
         Op::scratch(self, inputs, target)
+    }
+
+    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
+        Op::kept(self, inputs, target)
+    }
+
+    fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers) {
+        Op::keep(self, inputs, kept, workers);
     }
 
     fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Arc<dyn AnyOp>>> {

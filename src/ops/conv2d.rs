@@ -8,9 +8,10 @@
 //! **Shape.** x [N, C, H, W], weight [K, C/groups, R, S], bias `[K]` or `[2, K]` and residual [N, K, H′, W′] give y [N, K, H′, W′]
 //! with H′ = ⌊(H + 2·padding − dilation·(R − 1) − 1) / stride⌋ + 1, W′ alike.
 //!
-//! **Gradient.** ∂L/∂x is `conv2d_input_grad`, ∂L/∂weight is `conv2d_weight_grad`, ∂L/∂bias is the sum of ∂L/∂y over all but
-//! its maps, that of factors the sum of ∂L/∂y times the convolution, ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's: `relu_grad`, or `gelu_grad`, for which what the
-//! activation saw is computed once more.
+//! **Gradient.** With ∂L/∂s, the gradient of the sum: ∂L/∂x is its `conv2d_input_grad`, ∂L/∂weight its `conv2d_weight_grad`.
+//! It is ∂L/∂y, times the factors if there are any. ∂L/∂bias is the sum of ∂L/∂y over all but its maps, that of factors the sum
+//! of ∂L/∂y times the convolution, which is computed once more; ∂L/∂residual is ∂L/∂y. Before all of them comes the activation's:
+//! `relu_grad`, or `gelu_grad`, for which what the activation saw is computed once more.
 //!
 //! **Numerics.** The C/groups·R·S products of one element are added in an order that depends on the executor.
 //! Factors come last, then the bias, then the residual, each with a rounding of its own; the activation is as in its room.
@@ -36,8 +37,8 @@ use super::{
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Follower, Graph, Halves, Joined, Launch, Limits, Op,
-    Shader, Target, Tensor, View, ViewMut, library,
+    Attributes, Binding, Call, Case, Cost, Follower, Graph, Halves, Joined, Kept, Launch, Limits,
+    Op, Shader, Target, Tensor, View, ViewMut, library,
 };
 use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
@@ -103,7 +104,7 @@ pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Ten
     x.recorder().apply_one(Convolution::of(conv), &[x, weight])
 }
 
-/// The same plus bias `[K]`, in one pass over memory.
+/// The same plus bias `[K]`, in one pass over memory; or with a bias `[2, K]` times its first row and plus its second.
 ///
 /// ```
 /// # use axenic::{eval, ops::{self, Conv2d}};
@@ -116,7 +117,7 @@ pub fn conv2d<'g>(x: Tensor<'g>, weight: Tensor<'g>, conv: Conv2d) -> Result<Ten
 /// ```
 ///
 /// # Errors
-/// As [`conv2d`], or the bias has not K elements.
+/// As [`conv2d`], or the bias is neither `[K]` nor `[2, K]`.
 #[track_caller]
 pub fn conv2d_bias<'g>(
     x: Tensor<'g>,
@@ -260,11 +261,7 @@ impl Op for Convolution {
             return Ok(vec![None; call.inputs.len()]);
         };
         let plain = Self::of(self.conv);
-        let before = Self {
-            activation: Activation::Identity,
-            ..*self
-        };
-        let grad = epilogue::vjp(call, before, self.activation, grad)?;
+        let grad = epilogue::vjp(call, plain, self.activation, grad)?;
         let (x, weight) = (call.inputs[0], call.inputs[1]);
         let (size, kernel) = (x.shape(), weight.shape());
         let by_map = |values| super::sum(values, &[0, 2, 3], KeepAxes::No);
@@ -377,8 +374,11 @@ impl Op for Convolution {
         } = geometry;
         let epilogue = Epilogue::new(inputs, self.activation);
         if let Some(winograd) = Winograd::new(&geometry) {
-            let operands = [inputs[0].real(), inputs[1].real()];
-            return winograd.convolve(operands, epilogue, outputs[0].real(), scratch, workers);
+            let [memory, windows] = scratch else {
+                unreachable!("two buffers")
+            };
+            let operands = [inputs[0].real(), &**windows];
+            return winograd.convolve(operands, epilogue, outputs[0].real(), memory, workers);
         }
         let (cut, [panel, _]) = cut(&geometry);
         let (unfold, depth) = (geometry.unfold(), channels * geometry.taps());
@@ -425,13 +425,28 @@ impl Op for Convolution {
         match (target, self.geometry(inputs[0], inputs[1])) {
             (Target::Cpu { threads }, Ok(geometry)) => Winograd::new(&geometry).map_or_else(
                 || vec![threads * cut(&geometry).1.iter().sum::<usize>()],
-                |winograd| winograd.scratch(*threads),
+                |winograd| vec![winograd.scratch(*threads)],
             ),
             (Target::Gpu(limits), _) => {
                 let launches = self.launches(inputs, limits).unwrap_or_default();
                 scales_scratch(&launches).into_iter().collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
+        let geometry = self.geometry(inputs[0], inputs[1]).ok()?;
+        let winograd = Winograd::new(&geometry)?;
+        matches!(target, Target::Cpu { .. }).then(|| Kept {
+            input: 1,
+            length: winograd.windows(),
+        })
+    }
+
+    fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers) {
+        if let Some(winograd) = Winograd::new(&self.known(inputs)) {
+            winograd.transform(inputs[1].real(), kept, workers);
         }
     }
 

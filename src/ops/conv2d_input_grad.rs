@@ -31,8 +31,8 @@ use super::support::{WORKGROUP, normal, scaled, scales_scratch};
 use crate::array::Spec;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Attributes, Binding, Call, Case, Cost, Halves, Launch, Limits, Op, Shader, Target, Tensor,
-    View, ViewMut, expect_reals, library,
+    Attributes, Binding, Call, Case, Cost, Halves, Kept, Launch, Limits, Op, Shader, Target,
+    Tensor, View, ViewMut, expect_reals, library,
 };
 use crate::product::{Matrix, MatrixMut};
 use crate::real::{Real, Sum as _};
@@ -335,13 +335,16 @@ impl Op for Conv2dInputGrad {
             ..
         } = geometry;
         if let Some(winograd) = Winograd::new(&geometry) {
-            let operands = [inputs[0].real(), inputs[1].real()];
+            let [memory, windows] = scratch else {
+                unreachable!("two buffers")
+            };
+            let operands = [inputs[0].real(), &**windows];
             let x_grad = outputs[0].real();
             return winograd.input_grad().convolve(
                 operands,
                 Epilogue::none(),
                 x_grad,
-                scratch,
+                memory,
                 workers,
             );
         }
@@ -401,7 +404,7 @@ impl Op for Conv2dInputGrad {
         match (target, self.geometry(inputs[0].shape, inputs[1].shape)) {
             (Target::Cpu { threads }, Ok(geometry)) => {
                 if let Some(winograd) = Winograd::new(&geometry) {
-                    return winograd.input_grad().scratch(*threads);
+                    return vec![winograd.input_grad().scratch(*threads)];
                 }
                 let panel: usize = cut(&geometry, &parts(&geometry)).1.iter().sum();
                 vec![threads * panel, inputs[1].shape.elements()]
@@ -411,6 +414,22 @@ impl Op for Conv2dInputGrad {
                 scales_scratch(&launches).into_iter().collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
+        let geometry = self.geometry(inputs[0].shape, inputs[1].shape).ok()?;
+        let winograd = Winograd::new(&geometry)?.input_grad();
+        matches!(target, Target::Cpu { .. }).then(|| Kept {
+            input: 1,
+            length: winograd.windows(),
+        })
+    }
+
+    fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers) {
+        if let Some(winograd) = Winograd::new(&self.known(inputs)) {
+            let winograd = winograd.input_grad();
+            winograd.transform(inputs[1].real(), kept, workers);
         }
     }
 

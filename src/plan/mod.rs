@@ -12,7 +12,7 @@ pub use storage::{CAST_FULL, CAST_HALF};
 
 use crate::array::Element;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Graph, Launch, LeafKind, Limits, Storage, Target, ValueId};
+use crate::graph::{Cost, Graph, Kept, Launch, LeafKind, Limits, Storage, Target, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -43,8 +43,20 @@ pub struct Step {
     pub casts: Vec<ValueId>,
     /// The slots of its scratch buffers with their lengths in elements.
     pub scratch: Vec<(usize, usize)>,
+    /// What is computed of an input before it. Where that outlasts the run it lies in a buffer of its own, else in the last of the
+    /// scratch buffers.
+    pub kept: Option<Keeping>,
     /// Its dispatches, the casts first, if the plan is for the gpu. A node whose outputs are empty has none of its own.
     pub launches: Vec<Launch>,
+}
+
+/// What a step needs of an input, computed before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Which input, and how many elements.
+    pub what: Kept,
+    /// Whether it stays as long as its input is not written: where that is a leaf which no run of the plan changes.
+    pub outlasts: bool,
 }
 
 /// A graph made ready for one kind of executor.
@@ -88,13 +100,21 @@ impl Plan {
                 _ => Vec::new(),
             };
             let launches = launches.into_iter();
+            let kept = op.kept(&inputs, &target).map(|what| Keeping {
+                what,
+                outlasts: is_steady(&graph, recorded.inputs[what.input]),
+            });
             steps.push(Step {
                 node,
                 casts: Vec::new(),
                 scratch: Vec::new(),
+                kept,
                 launches: launches.map(|own| own.stored(storage)).collect(),
             });
-            scratch_lengths.push(op.scratch(&inputs, &target));
+            let mut lengths = op.scratch(&inputs, &target);
+            let passing = kept.filter(|kept| !kept.outlasts);
+            lengths.extend(passing.map(|kept| kept.what.length));
+            scratch_lengths.push(lengths);
         }
         storage::insert_casts(&graph, &storages, &mut steps);
         let liveness::Memory {
@@ -160,9 +180,16 @@ impl Plan {
             .sum()
     }
 
-    /// The exact peak: slots and leaves.
+    /// Bytes of what is kept of leaves from run to run.
+    pub fn kept_bytes(&self) -> u64 {
+        let kept = self.steps.iter().filter_map(|step| step.kept);
+        let lasting = kept.filter(|kept| kept.outlasts);
+        lasting.map(|kept| 4 * kept.what.length as u64).sum()
+    }
+
+    /// The exact peak: slots, leaves and what is kept.
     pub fn peak_bytes(&self) -> u64 {
-        self.slot_bytes() + self.leaf_bytes()
+        self.slot_bytes() + self.leaf_bytes() + self.kept_bytes()
     }
 
     /// The work of all steps together.
@@ -211,6 +238,14 @@ impl Plan {
         }
         Err(does_not_fit(&self.graph, value, bytes, limits))
     }
+}
+
+/// Whether a value lies in a leaf that neither comes with a run nor is assigned by one.
+fn is_steady(graph: &Graph, value: ValueId) -> bool {
+    let root = graph.root(value);
+    let leaf = graph.nodes()[root.node].leaf();
+    let is_assigned = graph.assigns().iter().any(|(leaf, _)| *leaf == root);
+    leaf.is_some_and(|leaf| !matches!(leaf.kind, LeafKind::Input)) && !is_assigned
 }
 
 /// Which value does not fit into a binding of the device, and the largest batch that would.

@@ -51,6 +51,9 @@ impl fmt::Display for Plan {
             self.slot_bytes()
         )?;
         writeln!(f, "leaves           {} bytes", self.leaf_bytes())?;
+        if self.kept_bytes() > 0 {
+            writeln!(f, "kept             {} bytes", self.kept_bytes())?;
+        }
         writeln!(f, "peak             {} bytes", self.peak_bytes())
     }
 }

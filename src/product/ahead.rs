@@ -9,6 +9,9 @@ use std::ops::Range;
 /// The numbers of a line of the cache.
 const LINE: usize = 16;
 
+/// The terms between two lines that are asked for at least: what is not asked for then has to be waited for.
+const OFTEN: usize = 2;
+
 /// Columns of b that are not multiplied yet, and how often a line of them is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
@@ -49,7 +52,7 @@ impl<'a> Ahead<'a> {
         };
         let wide = inner.len().div_ceil(LINE).next_power_of_two();
         let lines = outer.len() * wide;
-        let every = (blocks * terms / lines.max(1)).max(1);
+        let every = (blocks * terms / lines.max(1)).max(OFTEN);
         Self {
             slice: b
                 .slice
@@ -70,21 +73,20 @@ impl<'a> Ahead<'a> {
         if line < self.lines {
             let within = line & ((1 << self.wide) - 1);
             let at = (line >> self.wide) * self.pitch + within * LINE;
-            machine::ask_to_read(self.slice.get(at));
+            machine::ask(self.slice.get(at));
         }
     }
 }
 
-/// Asks for memory that will be written.
+/// Asks for the memory of some results.
 #[inline(always)]
-pub(super) fn ask_to_write(row: &[f32]) {
-    row.chunks(LINE)
-        .for_each(|line| machine::ask_to_write(line.first()));
+pub(super) fn ask_for(row: &[f32]) {
+    row.chunks(LINE).for_each(|line| machine::ask(line.first()));
 }
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
-    use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0};
+    use core::arch::x86_64::_MM_HINT_T0;
     use pulp::x86::V3;
     use std::sync::LazyLock;
 
@@ -92,20 +94,10 @@ mod machine {
     static V3: LazyLock<Option<V3>> = LazyLock::new(V3::try_new);
 
     #[inline(always)]
-    pub(super) fn ask_to_read(number: Option<&f32>) {
-        ask::<_MM_HINT_T0>(number);
-    }
-
-    #[inline(always)]
-    pub(super) fn ask_to_write(number: Option<&f32>) {
-        ask::<_MM_HINT_ET0>(number);
-    }
-
-    #[inline(always)]
-    fn ask<const HINT: i32>(number: Option<&f32>) {
+    pub(super) fn ask(number: Option<&f32>) {
         if let (Some(v3), Some(number)) = (*V3, number) {
-            v3.sse
-                ._mm_prefetch::<HINT>(std::ptr::from_ref(number).cast());
+            let line = std::ptr::from_ref(number).cast();
+            v3.sse._mm_prefetch::<_MM_HINT_T0>(line);
         }
     }
 }
@@ -114,8 +106,5 @@ mod machine {
 #[cfg(not(target_arch = "x86_64"))]
 mod machine {
     #[inline(always)]
-    pub(super) fn ask_to_read(_number: Option<&f32>) {}
-
-    #[inline(always)]
-    pub(super) fn ask_to_write(_number: Option<&f32>) {}
+    pub(super) fn ask(_number: Option<&f32>) {}
 }

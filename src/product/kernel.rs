@@ -1,6 +1,6 @@
 //! The innermost loops: blocks of results that stay in registers while their sums run.
 
-use super::ahead::{Ahead, ask_to_write};
+use super::ahead::{Ahead, ask_for};
 use super::square::{SIDE, ZEROS, gather, turned};
 use super::{Accumulate, Matrix, MatrixMut, Order};
 use pulp::{Simd, WithSimd};
@@ -31,8 +31,8 @@ struct Panel<'a> {
     slice: &'a [f32],
     pitch: usize,
     columns: usize,
-    /// Whether it was written as panels are, a moment ago and by this core: then results stay near it too.
-    is_near: bool,
+    /// Whether b is narrow, and stands where it stood: then the results are few, and likely in the cache.
+    is_narrow: bool,
 }
 
 /// Which part of a product a panel computes.
@@ -62,12 +62,12 @@ impl WithSimd for Work<'_, '_> {
                         slice: self.panel,
                         pitch: WIDTH,
                         columns: part.columns.len(),
-                        is_near: false,
+                        is_narrow: false,
                     }
                 }
             };
             let next = (index + 1 < parts).then(|| self.part(index + 1));
-            let next = next.filter(|next| self.in_place(next).is_none());
+            let next = next.filter(|next| rows > FEW_ROWS && self.in_place(next).is_none());
             let ahead = next.map_or(Ahead::NOTHING, |next| {
                 let blocks = rows.div_ceil(ROWS) * groups::<S>(part.columns.len());
                 Ahead::new(
@@ -125,7 +125,7 @@ impl<'a> Work<'a, '_> {
             slice,
             pitch,
             columns,
-            is_near: order == Order::Rows && pitch <= WIDTH,
+            is_narrow: order == Order::Rows && pitch <= WIDTH,
         })
     }
 }
@@ -248,10 +248,10 @@ impl Block<'_, '_, '_> {
         let lines = lines.take(depth.len());
         let first = self.part.columns.start + self.vector * S::F32_LANES;
         let end = self.part.columns.end;
-        if !self.panel.is_near {
+        if !self.panel.is_narrow {
             for i in 0..M {
                 let columns = first..end.min(first + N * S::F32_LANES);
-                ask_to_write(self.c.row(self.row + i, columns));
+                ask_for(self.c.row(self.row + i, columns));
             }
         }
         // Nothing but constants may index them until they are written: then they stay in registers.

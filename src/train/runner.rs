@@ -51,6 +51,8 @@ impl Values {
 struct Ready {
     prepared: Prepared,
     plan: Arc<Plan>,
+    /// The graph as it was recorded.
+    recorded: Graph,
 }
 
 /// An executor and its plans.
@@ -108,16 +110,37 @@ impl Runner {
         if let Some(ready) = self.plans.get(&(purpose, batch)) {
             return Ok(ready.plan.graph().clone());
         }
-        let mut graph = record()?.fused();
+        let recorded = record()?;
+        let mut graph = recorded.fused();
         if let Some(tile) = self.winograd {
             graph = with_winograd(&graph, tile);
         }
         let plan = Arc::new(Plan::new(Arc::new(graph), self.executor.target())?);
         let prepared = self.executor.prepare(plan.clone())?;
         let graph = plan.graph().clone();
-        self.plans
-            .insert((purpose, batch), Ready { prepared, plan });
+        let ready = Ready {
+            prepared,
+            plan,
+            recorded,
+        };
+        self.plans.insert((purpose, batch), ready);
         Ok(graph)
+    }
+
+    /// Prepares this very graph: `None` if another was prepared for this purpose and batch size before.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_graph(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        graph: &Graph,
+    ) -> Result<Option<Arc<Graph>>> {
+        let prepared = self.prepare(purpose, batch, || Ok(graph.clone()))?;
+        let ready = self.plans.get(&(purpose, batch));
+        let is_this = ready.is_some_and(|ready| ready.recorded.digest() == graph.digest());
+        Ok(is_this.then_some(prepared))
     }
 
     /// Runs what was prepared for a purpose and batch size.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[cfg(feature = "gpu")]
 #[path = "../common/mod.rs"]
 mod common;
+mod kept;
 mod random;
 mod state;
 mod storage;

@@ -136,17 +136,20 @@ impl Epilogue<'_, f32> {
     /// Applies it to neighbours that share the bias number `bias` of all; the first is element `index` of the result.
     #[inline(always)]
     pub(in crate::ops) fn finish_run(&self, run: &mut [f32], bias: usize, index: usize) {
-        if let Some(all) = self.factors {
-            let factor = all[bias];
-            for y in run.iter_mut() {
-                *y *= factor;
+        match (self.factors, self.bias) {
+            (Some(factors), Some(all)) => {
+                let (factor, bias) = (factors[bias], all[bias]);
+                for y in run.iter_mut() {
+                    *y = *y * factor + bias;
+                }
             }
-        }
-        if let Some(all) = self.bias {
-            let bias = all[bias];
-            for y in run.iter_mut() {
-                *y += bias;
+            (None, Some(all)) => {
+                let bias = all[bias];
+                for y in run.iter_mut() {
+                    *y += bias;
+                }
             }
+            (_, None) => {}
         }
         self.finish(run, index);
     }

@@ -211,12 +211,9 @@ impl Backbone<'_> {
 
     /// Gives the runner the backbone, and a digest of the features that it makes of a batch of noise.
     fn of_noise(&self, graph: &Graph, weights: Weights, runner: &mut Runner) -> Result<String> {
-        let prepared = runner.prepare(FEATURES, self.batch, || Ok(graph.clone()))?;
-        if prepared.digest() != graph.digest() {
-            return Err(Error::input(
-                "the runner holds another backbone; take a new one",
-            ));
-        }
+        let prepared = runner.prepare_graph(FEATURES, self.batch, graph)?;
+        let prepared = prepared
+            .ok_or_else(|| Error::input("the runner holds another backbone; take a new one"))?;
         runner.set_weights(&prepared, weights)?;
         let mut stream = Stream::new(0, "features of noise", 0, 0);
         let count = self.batch * 3 * self.size * self.size;

@@ -121,14 +121,12 @@ impl<'a> Fit<'a> {
         let purpose = self.purpose();
         let batch = shape.first().copied().unwrap_or(0);
         let own = self.task.record(self.input, shape)?;
-        let digest = own.digest();
-        let graph = self.runner.prepare(purpose, batch, || Ok(own))?;
-        if graph.digest() == digest {
-            return Ok(graph);
-        }
-        Err(Error::input(format!(
-            "the runner holds another task for batches of {batch}; take a new one"
-        )))
+        let graph = self.runner.prepare_graph(purpose, batch, &own)?;
+        graph.ok_or_else(|| {
+            Error::input(format!(
+                "the runner holds another task for batches of {batch}; take a new one"
+            ))
+        })
     }
 
     fn purpose(&self) -> &'static str {

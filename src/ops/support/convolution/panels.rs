@@ -54,13 +54,14 @@ impl Unfold {
     ) {
         let area = self.source[0] * self.source[1];
         let depth = planes.count * self.taps.len();
+        let is_plain = self.is_plain();
         for (tap, &[down, right]) in self.taps.iter().enumerate() {
             let mut index = 0;
             while index < rows.len() {
                 let row = rows.start + index;
                 let (image, i) = (row / self.grid[0], row % self.grid[0]);
                 // Where panels are planes, what rows of positions see is one run, as far as the image goes.
-                let (together, columns) = if self.is_plain() {
+                let (together, columns) = if is_plain {
                     let together = (self.grid[0] - i).min(rows.len() - index);
                     (together, 0..together * self.grid[1])
                 } else {

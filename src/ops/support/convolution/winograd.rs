@@ -192,16 +192,16 @@ impl Winograd {
         lines * (self.side() * self.tiles()[1] + columns) * padded(planes)
     }
 
-    /// The scratch buffers of [`convolve`](Self::convolve): for each worker lines, the transformed patches of a piece and
-    /// their sums; the transformed weight.
-    pub(in crate::ops) fn scratch(&self, threads: usize) -> Vec<usize> {
-        let cut = self.cut();
-        let panel: usize = self.panel(&cut).iter().sum();
-        let windows = self.points() * self.maps.div_ceil(self.width());
-        vec![
-            threads * panel,
-            windows * distance(self.channels, self.width()),
-        ]
+    /// The scratch buffer of [`convolve`](Self::convolve): for each worker lines, the transformed patches of a piece and their
+    /// sums.
+    pub(in crate::ops) fn scratch(&self, threads: usize) -> usize {
+        threads * self.panel(&self.cut()).iter().sum::<usize>()
+    }
+
+    /// The elements of the transformed weight.
+    pub(in crate::ops) fn windows(&self) -> usize {
+        let panels = self.points() * self.maps.div_ceil(self.width());
+        panels * distance(self.channels, self.width())
     }
 
     /// The scratch memory of a piece: lines, transformed patches, sums.
@@ -218,54 +218,20 @@ impl Winograd {
         padded(self.maps).min(WIDTH)
     }
 
-    /// Computes the convolution of `source` with `weight` `[K, C, 3, 3]`, and what follows it.
-    pub(in crate::ops) fn convolve(
-        &self,
-        operands: [&[f32]; 2],
-        epilogue: Epilogue<f32>,
-        results: &mut [f32],
-        scratch: &mut [&mut [f32]],
-        workers: &Workers,
-    ) {
+    /// Transforms the weight `[K, C, 3, 3]`.
+    pub(in crate::ops) fn transform(&self, weight: &[f32], windows: &mut [f32], workers: &Workers) {
         match self.tile {
             WinogradTile::Two => {
-                self.convolve_by::<Two, 2, 4>(operands, epilogue, results, scratch, workers);
+                self.transform_by::<Two, 2, 4>(weight, windows, workers);
             }
             WinogradTile::Four => {
-                self.convolve_by::<Four, 4, 6>(operands, epilogue, results, scratch, workers);
+                self.transform_by::<Four, 4, 6>(weight, windows, workers);
             }
         }
     }
 
-    fn convolve_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
-        &self,
-        [source, weight]: [&[f32]; 2],
-        epilogue: Epilogue<f32>,
-        results: &mut [f32],
-        scratch: &mut [&mut [f32]],
-        workers: &Workers,
-    ) {
-        let [memory, windows] = scratch else {
-            unreachable!("two buffers")
-        };
-        self.transform_windows::<A, TILE, SIDE>(weight, windows, workers);
-        let (cut, windows) = (self.cut(), &**windows);
-        workers.each_with_panel(memory, cut.pieces(results), |piece, memory| {
-            simd(Convolve::<A, TILE, SIDE> {
-                of: self,
-                algorithm: PhantomData,
-                cut: &cut,
-                source,
-                windows,
-                epilogue,
-                piece,
-                memory,
-            });
-        });
-    }
-
-    /// The transformed weight: for each point and each [`width`](Self::width) of maps `[channels, width]`.
-    fn transform_windows<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
+    /// For each point and each [`width`](Self::width) of maps `[channels, width]`.
+    fn transform_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
         &self,
         weight: &[f32],
         windows: &mut [f32],
@@ -291,6 +257,48 @@ impl Winograd {
                 channels: first..(first + BLOCK).min(channels),
                 maps: block / high * width..(block / high + 1) * width,
                 points,
+            });
+        });
+    }
+
+    /// Computes the convolution of `source` with the transformed weight, and what follows it.
+    pub(in crate::ops) fn convolve(
+        &self,
+        operands: [&[f32]; 2],
+        epilogue: Epilogue<f32>,
+        results: &mut [f32],
+        memory: &mut [f32],
+        workers: &Workers,
+    ) {
+        match self.tile {
+            WinogradTile::Two => {
+                self.convolve_by::<Two, 2, 4>(operands, epilogue, results, memory, workers);
+            }
+            WinogradTile::Four => {
+                self.convolve_by::<Four, 4, 6>(operands, epilogue, results, memory, workers);
+            }
+        }
+    }
+
+    fn convolve_by<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize>(
+        &self,
+        [source, windows]: [&[f32]; 2],
+        epilogue: Epilogue<f32>,
+        results: &mut [f32],
+        memory: &mut [f32],
+        workers: &Workers,
+    ) {
+        let cut = self.cut();
+        workers.each_with_panel(memory, cut.pieces(results), |piece, memory| {
+            simd(Convolve::<A, TILE, SIDE> {
+                of: self,
+                algorithm: PhantomData,
+                cut: &cut,
+                source,
+                windows,
+                epilogue,
+                piece,
+                memory,
             });
         });
     }
@@ -475,7 +483,7 @@ mod tests {
         let weight = [16, 16, 3, 3].into();
         let empty = Geometry::new("conv2d", &conv, [1, 16, 64, 0].into(), weight)?;
         let winograd = Winograd::new(&empty).map(|winograd| winograd.input_grad());
-        assert!(winograd.is_some_and(|winograd| !winograd.scratch(2).is_empty()));
+        assert!(winograd.is_some_and(|winograd| winograd.windows() > 0));
         let wide = Geometry::new("conv2d", &conv, [1, 16, 1, 1 << 20].into(), weight)?;
         assert!(Winograd::new(&wide).is_none());
         Ok(())
