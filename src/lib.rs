@@ -2,7 +2,7 @@
 //!
 //! A minimal automatic-differentiation tensor library with hand-written WGSL compute shaders, and medical image
 //! classifiers built on it. What is read is what runs: shaders are plain WGSL, nothing is generated, and of a graph nothing is
-//! rewritten but that nodes may be joined into operations which a room offers ([`graph::Graph::fused`]).
+//! rewritten but that nodes may be joined into operations which a room offers ([`graph::Graph::folded`]).
 //!
 //! ## The way of a computation
 //!

@@ -5,10 +5,11 @@ use axenic::array::{Array, Spec};
 use axenic::exec::{Cpu, Executor, Reference};
 use axenic::graph::{Graph, Init, Recompute, Recorder, Tensor};
 use axenic::nn;
-use axenic::ops::{self, Conv2d, Statistics, Transpose};
+use axenic::ops::{self, Conv2d, Statistics, Transpose, WinogradTile};
 use axenic::plan::Plan;
 use axenic::rng::Stream;
 use axenic::shape::{KeepAxes, Shape};
+use axenic::train::Runner;
 use axenic::{Result, autodiff};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -164,7 +165,8 @@ fn normalisations_by_constants_are_folded() -> Result<()> {
             })
         };
         let graph = record(Statistics::Running)?;
-        let fused = graph.fused();
+        assert_eq!(names(&graph), names(&graph.fused()));
+        let fused = graph.folded();
         let each = ["mul", "batch_norm_fold", "conv2d"];
         assert_eq!(names(&fused), [each; 3].concat());
         let activations = fused.nodes().iter().filter_map(|node| {
@@ -185,7 +187,7 @@ fn normalisations_by_constants_are_folded() -> Result<()> {
         let graph = record(Statistics::Batch)?;
         let count =
             |graph: &Graph, wanted: &str| names(graph).iter().filter(|n| **n == wanted).count();
-        assert_eq!(count(&graph.fused(), "batch_norm"), 3);
+        assert_eq!(count(&graph.folded(), "batch_norm"), 3);
     }
     // A convolution with a bias, and one that is the residual.
     let graph = Graph::record(|r| {
@@ -203,7 +205,7 @@ fn normalisations_by_constants_are_folded() -> Result<()> {
         let end = ops::batch_norm_add_relu(x, moments, [bias; 2], residual, 0.1, running)?;
         r.output("end", end)
     })?;
-    assert_eq!(names(&graph), names(&graph.fused()));
+    assert_eq!(names(&graph), names(&graph.folded()));
     // Where something is assigned, a model trains.
     let graph = Graph::record(|r| {
         r.scope().state("count", [1], Init::Constant(0.0))?;
@@ -212,7 +214,40 @@ fn normalisations_by_constants_are_folded() -> Result<()> {
         let x = input(r, "x", [2, 3, 9, 11])?;
         r.output("y", normalised(r, "norm", x, None, Statistics::Running)?)
     })?;
-    assert_eq!(names(&graph), names(&graph.fused()));
+    assert_eq!(names(&graph), names(&graph.folded()));
+    Ok(())
+}
+
+/// A runner joins nodes, and chooses tiles; it still knows the graph that it was given, and no other for it. Of that nothing is
+/// folded.
+#[test]
+fn a_runner_knows_the_graph_that_it_was_given() -> Result<()> {
+    let record = |activation: for<'g> fn(Tensor<'g>) -> Result<Tensor<'g>>| {
+        Graph::record(|r| {
+            let x = input(r, "x", [2, 16, 9, 11])?;
+            let y = normalised(r, "norm", x, None, Statistics::Running)?;
+            let y = ops::reshape(y, [32, 99])?;
+            r.output("y", activation(linear(r, "a", y, 4)?)?)
+        })
+    };
+    let (graph, other) = (record(ops::gelu)?, record(ops::relu)?);
+    for tile in [None, Some(WinogradTile::Four)] {
+        let mut runner = Runner::new(Box::new(Cpu::new(2)?)).with_winograd(tile);
+        for _ in 0..2 {
+            let prepared = runner.prepare_graph("test", 2, &graph)?;
+            let prepared = prepared.expect("this graph");
+            assert_eq!(
+                names(&prepared),
+                ["conv2d", "mul", "batch_norm", "reshape", "matmul"]
+            );
+        }
+        assert!(runner.prepare_graph("test", 2, &other)?.is_none());
+        let folded = runner.prepare("inference", 2, || Ok(graph.clone()))?;
+        assert_eq!(
+            names(&folded),
+            ["mul", "batch_norm_fold", "conv2d", "reshape", "matmul"]
+        );
+    }
     Ok(())
 }
 

@@ -133,7 +133,7 @@ impl Compute {
 
     /// The graph as it is computed here.
     pub(super) fn graph(&self, graph: &Graph) -> Graph {
-        let graph = graph.fused();
+        let graph = graph.folded();
         match self.winograd() {
             Some(tile) => with_winograd(&graph, tile),
             None => graph,

@@ -9,10 +9,10 @@
 //! gradients of one value meet are recorded by no layer at all. What a joined node computes is still an operation of a room, with
 //! its attributes, and is audited as such.
 //!
-//! A normalisation by constants ends the convolution before it: its factors and biases are computed for each channel, and applied
-//! where the sums are written. Only there joined nodes do not give the bits that they would give apart; the room
-//! `batch_norm_fold` says what that costs. All else is rounded as before. So it is done only where nothing is assigned, which is
-//! inference: how a model trains must not depend on what is recomputed.
+//! A normalisation by constants can end the convolution before it: its factors and biases are computed for each channel, and
+//! applied where the sums are written. That alone does not give the bits that the two would give apart; the room
+//! `batch_norm_fold` says what it costs. So it is done at inference only, and only if asked for ([`Graph::folded`]): neither how a
+//! model trains nor a network's features that are kept to train with may depend on it.
 //!
 //! A graph in which something is recomputed stays as it is: the copy of a block must give the bits of its first computation, but
 //! gradients read in the copy what nothing else reads in the first, so that the two would be joined differently.
@@ -53,8 +53,7 @@ impl<O> Joined<O> {
 impl Graph {
     /// The same computation, with nodes joined where operations know how. A joined node stands where the last of its parts
     /// stood, and has the path of the first. Results, assigned values, and what a gradient reads stay what they are; what scopes gave
-    /// ([`taps`](Graph::taps)) goes with the nodes that are joined. Where nothing is assigned, results may change in their last
-    /// digits: a convolution that is no result itself is joined with a normalisation by constants.
+    /// ([`taps`](Graph::taps)) goes with the nodes that are joined. On the host all bits stay the same.
     ///
     /// ```
     /// # use axenic::{array::Spec, graph::Graph, ops};
@@ -69,6 +68,30 @@ impl Graph {
     /// ```
     #[must_use]
     pub fn fused(&self) -> Graph {
+        self.with_joined(false)
+    }
+
+    /// The same as [`fused`](Self::fused); and in a graph that assigns nothing, normalisations by constants end the convolutions
+    /// before them, where those are no results themselves. Results may change in their last digits.
+    ///
+    /// ```
+    /// # use axenic::{array::Spec, graph::Graph, ops::{self, Conv2d, Statistics}};
+    /// let graph = Graph::record(|r| {
+    ///     let (x, weight) = (r.input("x", Spec::real([2, 3, 8, 8]))?, r.input("weight", Spec::real([4, 3, 3, 3]))?);
+    ///     let y = ops::conv2d(x, weight, Conv2d::default())?;
+    ///     let v = r.input("v", Spec::real([4]))?;
+    ///     r.output("y", ops::batch_norm(y, v, v, v, v, 1e-5, Statistics::Running)?)
+    /// })?;
+    /// let names = graph.folded().nodes()[3..].iter().map(|node| node.name()).collect::<Vec<_>>();
+    /// assert_eq!(names, ["batch_norm_fold", "conv2d"]);
+    /// # axenic::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn folded(&self) -> Graph {
+        self.with_joined(self.assigns.is_empty())
+    }
+
+    fn with_joined(&self, folds: bool) -> Graph {
         let mut graph = self.clone();
         if graph.nodes.iter().any(|node| node.recomputation.is_some()) {
             return graph;
@@ -86,7 +109,7 @@ impl Graph {
                 if readers[first] != 1 {
                     continue;
                 }
-                if let Some(moved) = graph.join(first, last, place) {
+                if let Some(moved) = graph.join([first, last], place, folds) {
                     readers[moved].rotate_left(1);
                     break;
                 }
@@ -98,7 +121,12 @@ impl Graph {
     /// Makes one node of `last` and of `first`, whose value it reads at `place`, if that can be. What gathers other inputs for it
     /// comes right before it, in the place of `first`, and what was between moves up. Gives the nodes whose places were turned
     /// round so.
-    fn join(&mut self, first: usize, last: usize, place: usize) -> Option<Range<usize>> {
+    fn join(
+        &mut self,
+        [first, last]: [usize; 2],
+        place: usize,
+        folds: bool,
+    ) -> Option<Range<usize>> {
         let (own, next) = (&self.nodes[first], &self.nodes[last]);
         let specs: Vec<_> = next.inputs.iter().map(|&input| self.spec(input)).collect();
         let follower = Follower {
@@ -112,7 +140,7 @@ impl Graph {
         let mut others: Vec<ValueId> = others.collect();
         let gathering = match gather {
             None => None,
-            Some(_) if !self.assigns.is_empty() => return None,
+            Some(_) if !folds => return None,
             Some((count, op)) => {
                 let gathered = ValueId {
                     node: first,

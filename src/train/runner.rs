@@ -97,7 +97,8 @@ impl Runner {
         }
     }
 
-    /// Prepares the graph for a purpose and batch size, unless that was done before, and gives it.
+    /// Prepares the graph for a purpose and batch size, unless that was done before, and gives it as it is computed
+    /// ([`Graph::folded`]).
     ///
     /// # Errors
     /// Recording, planning or preparing fails.
@@ -111,7 +112,39 @@ impl Runner {
             return Ok(ready.plan.graph().clone());
         }
         let recorded = record()?;
-        let mut graph = recorded.fused();
+        let graph = recorded.folded();
+        self.make_ready(purpose, batch, recorded, graph)
+    }
+
+    /// Prepares this very graph, as one that gives the same bits whatever else is computed with it ([`Graph::fused`]). `None` if
+    /// another was prepared for this purpose and batch size before.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_graph(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        graph: &Graph,
+    ) -> Result<Option<Arc<Graph>>> {
+        match self.plans.get(&(purpose, batch)) {
+            Some(ready) if ready.recorded.digest() == graph.digest() => {
+                Ok(Some(ready.plan.graph().clone()))
+            }
+            Some(_) => Ok(None),
+            None => self
+                .make_ready(purpose, batch, graph.clone(), graph.fused())
+                .map(Some),
+        }
+    }
+
+    fn make_ready(
+        &mut self,
+        purpose: &'static str,
+        batch: usize,
+        recorded: Graph,
+        mut graph: Graph,
+    ) -> Result<Arc<Graph>> {
         if let Some(tile) = self.winograd {
             graph = with_winograd(&graph, tile);
         }
@@ -125,22 +158,6 @@ impl Runner {
         };
         self.plans.insert((purpose, batch), ready);
         Ok(graph)
-    }
-
-    /// Prepares this very graph: `None` if another was prepared for this purpose and batch size before.
-    ///
-    /// # Errors
-    /// As [`prepare`](Self::prepare).
-    pub fn prepare_graph(
-        &mut self,
-        purpose: &'static str,
-        batch: usize,
-        graph: &Graph,
-    ) -> Result<Option<Arc<Graph>>> {
-        let prepared = self.prepare(purpose, batch, || Ok(graph.clone()))?;
-        let ready = self.plans.get(&(purpose, batch));
-        let is_this = ready.is_some_and(|ready| ready.recorded.digest() == graph.digest());
-        Ok(is_this.then_some(prepared))
     }
 
     /// Runs what was prepared for a purpose and batch size.
@@ -160,7 +177,7 @@ impl Runner {
     }
 
     /// Runs what was prepared, node by node, up to the first operation that gives NaN or infinity, and tells which one that
-    /// is (as joined with what follows it, [`Graph::fused`]); nothing is assigned then. `None` if there is no such operation: then the run is done, as by [`run`](Self::run).
+    /// is (as joined with what follows it, [`Graph::folded`]); nothing is assigned then. `None` if there is no such operation: then the run is done, as by [`run`](Self::run).
     ///
     /// # Errors
     /// As [`run`](Self::run).
