@@ -82,7 +82,8 @@ impl Graph {
     ///     let v = r.input("v", Spec::real([4]))?;
     ///     r.output("y", ops::batch_norm(y, v, v, v, v, 1e-5, Statistics::Running)?)
     /// })?;
-    /// let names = graph.folded().nodes()[3..].iter().map(|node| node.name()).collect::<Vec<_>>();
+    /// let folded = graph.folded();
+    /// let names: Vec<_> = folded.nodes()[3..].iter().map(|node| node.name()).collect();
     /// assert_eq!(names, ["batch_norm_fold", "conv2d"]);
     /// # axenic::Result::Ok(())
     /// ```
@@ -168,7 +169,7 @@ impl Graph {
         self.taps.retain(|(_, value)| value.node != first);
         self.nodes[last] = joined;
         let Some(gathering) = gathering else {
-            return Some(first..first);
+            return Some(first..first + 1);
         };
         self.nodes[first] = gathering;
         self.nodes[first..last].rotate_left(1);

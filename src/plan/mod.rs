@@ -55,7 +55,7 @@ pub struct Step {
 pub struct Keeping {
     /// Which input, and how many elements.
     pub what: Kept,
-    /// Whether it stays as long as its input is not written: where that is a leaf which no run of the plan changes.
+    /// Whether it stays as long as its input is not written: where that is a leaf, and no run of the plan assigns any.
     pub outlasts: bool,
 }
 
@@ -240,12 +240,11 @@ impl Plan {
     }
 }
 
-/// Whether a value lies in a leaf that neither comes with a run nor is assigned by one.
+/// Whether a value lies in a leaf that does not come with a run, in a graph that assigns none: at inference. A training step has
+/// better use for the memory, and changes most leaves.
 fn is_steady(graph: &Graph, value: ValueId) -> bool {
-    let root = graph.root(value);
-    let leaf = graph.nodes()[root.node].leaf();
-    let is_assigned = graph.assigns().iter().any(|(leaf, _)| *leaf == root);
-    leaf.is_some_and(|leaf| !matches!(leaf.kind, LeafKind::Input)) && !is_assigned
+    let leaf = graph.nodes()[graph.root(value).node].leaf();
+    leaf.is_some_and(|leaf| !matches!(leaf.kind, LeafKind::Input)) && graph.assigns().is_empty()
 }
 
 /// Which value does not fit into a binding of the device, and the largest batch that would.
