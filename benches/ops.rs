@@ -75,6 +75,12 @@ fn measure(
         .into_iter()
         .map(|n| vec![0.0; n])
         .collect();
+    // As at inference: what is kept of an input is computed once.
+    if let Some(kept) = op.kept(inputs) {
+        let mut values = vec![0.0; kept.length];
+        op.keep(&views, &mut values, workers);
+        scratch.push(values);
+    }
     let mut results: Vec<Vec<f32>> = outputs
         .iter()
         .map(|output| vec![0.0; output.shape.elements()])

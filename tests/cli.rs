@@ -326,7 +326,9 @@ fn totals_are_known_before_anything_runs() {
         "plan", "ife", "--batch", "2", "--size", "64", "--train", "--json", "--device", "cpu",
     ]);
     let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
-    assert!(json["peak_bytes"].as_u64() > json["slot_bytes"].as_u64());
+    let parts = ["slot_bytes", "leaf_bytes", "kept_bytes"].map(|part| json[part].as_u64());
+    let sum = parts.into_iter().try_fold(0, |sum, part| Some(sum + part?));
+    assert_eq!(json["peak_bytes"].as_u64(), sum);
     assert_eq!(json.get("order"), None);
     let steps: serde_json::Value = serde_json::from_str(&done(&[
         "plan", "ife", "--size", "64", "--steps", "--json", "--device", "cpu",

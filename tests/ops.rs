@@ -452,7 +452,7 @@ mod gpu {
             self.inner.scratch(&self.inputs, target)
         }
 
-        fn kept(&self, _: &[Spec], _: &Target) -> Option<Kept> {
+        fn kept(&self, _: &[Spec]) -> Option<Kept> {
             None
         }
 

@@ -51,6 +51,7 @@ struct Totals {
     slots: usize,
     slot_bytes: u64,
     leaf_bytes: u64,
+    kept_bytes: u64,
     peak_bytes: u64,
     graph_sha256: String,
     /// With `--steps`.
@@ -116,6 +117,7 @@ impl Plan {
                 format!("{} of {}", totals.slots, bytes(totals.slot_bytes)),
             ),
             row("inputs, parameters, states", bytes(totals.leaf_bytes)),
+            row("computed of parameters, kept", bytes(totals.kept_bytes)),
             row("peak", bytes(totals.peak_bytes)),
             row("graph SHA-256", totals.graph_sha256),
         ]))?;
@@ -137,6 +139,7 @@ fn totals(plan: &MemoryPlan) -> Totals {
         slots: plan.slots().len(),
         slot_bytes: plan.slot_bytes(),
         leaf_bytes: plan.leaf_bytes(),
+        kept_bytes: plan.kept_bytes(),
         peak_bytes: plan.peak_bytes(),
         graph_sha256: plan.graph().digest(),
         order: None,

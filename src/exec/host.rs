@@ -23,7 +23,7 @@ pub(super) trait HostReal: crate::real::Real {
         workers: &Workers,
     );
     /// Computes what an operation keeps of an input.
-    fn keep(op: &dyn AnyOp, inputs: &[View<Self>], kept: &mut [Self], workers: &Workers);
+    fn keep(_op: &dyn AnyOp, _inputs: &[View<Self>], _kept: &mut [Self], _workers: &Workers) {}
     /// An array's numbers in this precision.
     fn of_array(array: &Array) -> Cow<'_, [Self]>;
     /// An array's numbers in this precision, in the same memory if they are so already.
@@ -469,14 +469,20 @@ impl<R: HostReal> Memory<'_, R> {
                 panels.push(&mut values[..length]);
             }
         }
-        if let Some(keeping) = step.kept {
-            let mut is_known = false;
-            if let Some(own) = of_leaf {
+        match (step.kept, of_leaf) {
+            (None, _) => {}
+            (Some(keeping), Some(own)) => {
                 let writes = Some(self.writes(node.inputs[keeping.what.input]));
-                is_known = std::mem::replace(&mut own.writes, writes) == writes;
+                if own.writes != writes {
+                    workers.enter(|| R::keep(op, &inputs, &mut own.values, workers));
+                    own.writes = writes;
+                }
                 panels.push(&mut own.values);
             }
-            if let Some(kept) = panels.last_mut().filter(|_| !is_known) {
+            (Some(_), None) => {
+                let Some(kept) = panels.last_mut() else {
+                    unreachable!("the plan gave it scratch memory")
+                };
                 workers.enter(|| R::keep(op, &inputs, kept, workers));
             }
         }

@@ -37,8 +37,6 @@ impl HostReal for f64 {
         op.eval_reference(inputs, outputs, workers);
     }
 
-    fn keep(_op: &dyn AnyOp, _inputs: &[View<f64>], _kept: &mut [f64], _workers: &Workers) {}
-
     fn of_array(array: &Array) -> Cow<'_, [f64]> {
         array.to_f64()
     }

@@ -11,8 +11,8 @@
 //!
 //! A normalisation by constants can end the convolution before it: its factors and biases are computed for each channel, and
 //! applied where the sums are written. That alone does not give the bits that the two would give apart; the room
-//! `batch_norm_fold` says what it costs. So it is done at inference only, and only if asked for ([`Graph::folded`]): neither how a
-//! model trains nor a network's features that are kept to train with may depend on it.
+//! `batch_norm_fold` says what it costs. So it is done at inference only, and only if asked for ([`Graph::folded`]): neither a
+//! step of a training nor a network's features that are kept to train with may depend on it.
 //!
 //! A graph in which something is recomputed stays as it is: the copy of a block must give the bits of its first computation, but
 //! gradients read in the copy what nothing else reads in the first, so that the two would be joined differently.

@@ -82,13 +82,13 @@ pub trait Op: Debug + Clone + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What [`Op::eval_cpu`] needs of one of its inputs alone, computed before: as long as that input stays the same, it need not
-    /// be computed again.
-    fn kept(&self, _inputs: &[Spec], _target: &Target) -> Option<Kept> {
+    /// What [`Op::eval_cpu`] needs of one of its inputs alone. Whoever calls that calls [`keep`](Op::keep) before, but once as long
+    /// as that input stays the same, and gives what is kept as the last scratch buffer, behind those of [`scratch`](Op::scratch).
+    fn kept(&self, _inputs: &[Spec]) -> Option<Kept> {
         None
     }
 
-    /// Computes what is [`kept`](Op::kept) of an input. It comes as the last scratch buffer to [`Op::eval_cpu`].
+    /// Computes what is [`kept`](Op::kept) of an input.
     fn keep(&self, _inputs: &[View<f32>], _kept: &mut [f32], _workers: &Workers) {}
 
     /// This operation on `inputs` and the one that reads what it gives as one that computes both in one pass over memory, where
@@ -349,7 +349,7 @@ pub trait AnyOp: Debug + Send + Sync {
     );
     fn launches(&self, inputs: &[Spec], limits: &Limits) -> Result<Vec<Launch>>;
     fn scratch(&self, inputs: &[Spec], target: &Target) -> Vec<usize>;
-    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept>;
+    fn kept(&self, inputs: &[Spec]) -> Option<Kept>;
     fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers);
     fn followed_by(&self, inputs: &[Spec], next: &Follower) -> Option<Joined<Arc<dyn AnyOp>>>;
     fn alias_of_input(&self) -> Option<usize>;
@@ -425,8 +425,8 @@ impl<O: Op> AnyOp for O {
         Op::scratch(self, inputs, target)
     }
 
-    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
-        Op::kept(self, inputs, target)
+    fn kept(&self, inputs: &[Spec]) -> Option<Kept> {
+        Op::kept(self, inputs)
     }
 
     fn keep(&self, inputs: &[View<f32>], kept: &mut [f32], workers: &Workers) {

@@ -24,6 +24,7 @@
 //! **Cost.** 2·N·K·H′·W′·C/groups·R·S operations, and a few for each element of y for what follows, where a piece of y is
 //! computed. The host unfolds a few rows of x at a time into a panel in the cache and multiplies it; a device computes tiles of maps ×
 //! positions and unfolds on the way, or where groups are small one position after the other.
+//! At inference the host keeps the weight as Winograd's algorithm needs it, 16/9 of its size, or 4 times where tiles are 4 × 4.
 //!
 //! **Reference.** `torch.nn.functional.conv2d`; Chellapilla, Puri, Simard, *High Performance Convolutional Neural Networks
 //! for Document Processing*, 2006.
@@ -435,10 +436,10 @@ impl Op for Convolution {
         }
     }
 
-    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
+    fn kept(&self, inputs: &[Spec]) -> Option<Kept> {
         let geometry = self.geometry(inputs[0], inputs[1]).ok()?;
         let winograd = Winograd::new(&geometry)?;
-        matches!(target, Target::Cpu { .. }).then(|| Kept {
+        Some(Kept {
             input: 1,
             length: winograd.windows(),
         })

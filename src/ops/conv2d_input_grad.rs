@@ -417,10 +417,10 @@ impl Op for Conv2dInputGrad {
         }
     }
 
-    fn kept(&self, inputs: &[Spec], target: &Target) -> Option<Kept> {
+    fn kept(&self, inputs: &[Spec]) -> Option<Kept> {
         let geometry = self.geometry(inputs[0].shape, inputs[1].shape).ok()?;
         let winograd = Winograd::new(&geometry)?.input_grad();
-        matches!(target, Target::Cpu { .. }).then(|| Kept {
+        Some(Kept {
             input: 1,
             length: winograd.windows(),
         })

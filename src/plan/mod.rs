@@ -1,6 +1,7 @@
 //! From a graph to what an executor does: the order of the steps, where every value lies, and the exact memory.
 //!
-//! Memory is planned in *slots*: whole buffers that values of disjoint lifetimes share. (Not one arena with offsets: a
+//! Memory is planned in *slots*: whole buffers that values of disjoint lifetimes share. What operations keep of parameters from run
+//! to run has buffers of its own. (Not one arena with offsets: a
 //! GPU tracks the use of whole buffers and refuses one that is read and written in the same dispatch.)
 
 mod liveness;
@@ -100,7 +101,11 @@ impl Plan {
                 _ => Vec::new(),
             };
             let launches = launches.into_iter();
-            let kept = op.kept(&inputs, &target).map(|what| Keeping {
+            let kept = match target {
+                Target::Cpu { .. } => op.kept(&inputs),
+                _ => None,
+            };
+            let kept = kept.map(|what| Keeping {
                 what,
                 outlasts: is_steady(&graph, recorded.inputs[what.input]),
             });

@@ -2,9 +2,9 @@
 //!
 //! **Method.** b is taken by panels of 64 columns and at most 512 rows, a by 6 rows: the sums of such a block of results
 //! stay in registers while the terms pass by (Goto and van de Geijn, *Anatomy of High-Performance Matrix
-//! Multiplication*, ACM TOMS 2008). Columns of b are copied to make a panel, unless b is one; a is read where it stands. While
-//! a panel is multiplied, memory is asked for the next. That
-//! is why this is no library's product: convolutions write their panels themselves.
+//! Multiplication*, ACM TOMS 2008). Columns of b are copied to make a panel, unless b is one; a is read where it stands. That
+//! is why this is no library's product: convolutions write their panels themselves. While a
+//! panel that was copied is multiplied, memory is asked for the next.
 //!
 //! **Numerics.** Each element is summed up in the order of its terms, in runs of 512 that are added to what was there, by
 //! fused additions where the machine has them. How a product is cut by rows and columns changes no bit.

@@ -51,8 +51,8 @@ impl Values {
 struct Ready {
     prepared: Prepared,
     plan: Arc<Plan>,
-    /// The graph as it was recorded.
-    recorded: Graph,
+    /// The digest of the recorded graph, if that was given as it is.
+    given: Option<String>,
 }
 
 /// An executor and its plans.
@@ -111,13 +111,11 @@ impl Runner {
         if let Some(ready) = self.plans.get(&(purpose, batch)) {
             return Ok(ready.plan.graph().clone());
         }
-        let recorded = record()?;
-        let graph = recorded.folded();
-        self.make_ready(purpose, batch, recorded, graph)
+        self.make_ready(purpose, batch, record()?.folded(), None)
     }
 
     /// Prepares this very graph, as one that gives the same bits whatever else is computed with it ([`Graph::fused`]). `None` if
-    /// another was prepared for this purpose and batch size before.
+    /// another was prepared for this purpose and batch size before, or by [`prepare`](Self::prepare).
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
@@ -127,14 +125,13 @@ impl Runner {
         batch: usize,
         graph: &Graph,
     ) -> Result<Option<Arc<Graph>>> {
+        let digest = Some(graph.digest());
         match self.plans.get(&(purpose, batch)) {
-            Some(ready) if ready.recorded.digest() == graph.digest() => {
-                Ok(Some(ready.plan.graph().clone()))
+            None => {
+                let prepared = self.make_ready(purpose, batch, graph.fused(), digest);
+                prepared.map(Some)
             }
-            Some(_) => Ok(None),
-            None => self
-                .make_ready(purpose, batch, graph.clone(), graph.fused())
-                .map(Some),
+            Some(ready) => Ok((ready.given == digest).then(|| ready.plan.graph().clone())),
         }
     }
 
@@ -142,8 +139,8 @@ impl Runner {
         &mut self,
         purpose: &'static str,
         batch: usize,
-        recorded: Graph,
         mut graph: Graph,
+        given: Option<String>,
     ) -> Result<Arc<Graph>> {
         if let Some(tile) = self.winograd {
             graph = with_winograd(&graph, tile);
@@ -154,7 +151,7 @@ impl Runner {
         let ready = Ready {
             prepared,
             plan,
-            recorded,
+            given,
         };
         self.plans.insert((purpose, batch), ready);
         Ok(graph)
@@ -222,13 +219,12 @@ impl Runner {
             .map_or(0, |ready| ready.plan.cost().flops)
     }
 
-    /// The planned peak bytes of the largest plan.
+    /// The planned peak bytes: those of the largest plan, and what all others keep of parameters.
     pub fn peak_bytes(&self) -> u64 {
-        self.plans
-            .values()
-            .map(|ready| ready.plan.peak_bytes())
-            .max()
-            .unwrap_or(0)
+        let plans = || self.plans.values().map(|ready| &ready.plan);
+        let largest = plans().map(|plan| plan.peak_bytes() - plan.kept_bytes());
+        let kept: u64 = plans().map(|plan| plan.kept_bytes()).sum();
+        largest.max().unwrap_or(0) + kept
     }
 
     /// The present values of a prepared graph's parameters and states.
