@@ -12,14 +12,51 @@ const LINE: usize = 16;
 /// The terms between two lines that are asked for at least: what is not asked for then has to be waited for.
 const OFTEN: usize = 2;
 
-/// Columns of b that are not multiplied yet, and how often a line of them is asked for.
+/// What will be read: runs of neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next<'a> {
+    /// The memory, from the first run on.
+    pub slice: &'a [f32],
+    /// The elements from one run to the next.
+    pub pitch: usize,
+    /// How many runs, and how many elements of each.
+    pub size: [usize; 2],
+}
+
+impl<'a> Next<'a> {
+    /// Nothing.
+    pub(crate) const NOTHING: Self = Self {
+        slice: &[],
+        pitch: 0,
+        size: [0; 2],
+    };
+
+    /// These rows and columns of a matrix.
+    #[inline(always)]
+    pub(super) fn part(matrix: Matrix<'a>, [rows, columns]: [Range<usize>; 2]) -> Self {
+        let [outer, inner] = match matrix.order {
+            Order::Rows => [rows, columns],
+            Order::Columns => [columns, rows],
+            Order::Panels => return Self::NOTHING,
+        };
+        let start = outer.start * matrix.pitch + inner.start;
+        Self {
+            slice: matrix.slice.get(start..).unwrap_or_default(),
+            pitch: matrix.pitch,
+            size: [outer.len(), inner.len()],
+        }
+    }
+}
+
+/// What will be read, and how often a line of it is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
     slice: &'a [f32],
     pitch: usize,
-    /// A run of neighbours is so many lines, as a power of two.
+    /// The lines of a run of neighbours, and the logarithm of the power of two that numbers them.
+    run: usize,
     wide: u32,
-    /// All lines.
+    /// All numbers of lines.
     lines: usize,
     /// The terms from one line that is asked for to the next.
     pub(super) every: usize,
@@ -28,37 +65,21 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// Nothing.
-    pub(super) const NOTHING: Self = Self {
-        slice: &[],
-        pitch: 0,
-        wide: 0,
-        lines: 0,
-        every: usize::MAX,
-        each: 0,
-    };
-
-    /// The elements of b at these rows and columns, asked for during `blocks` sums of `terms` each.
+    /// What is next, asked for during `blocks` sums of `terms` each.
     #[inline(always)]
-    pub(super) fn new(
-        b: Matrix<'a>,
-        [rows, columns]: [Range<usize>; 2],
-        [blocks, terms]: [usize; 2],
-    ) -> Self {
-        let [outer, inner] = match b.order {
-            Order::Rows => [rows, columns],
-            Order::Columns => [columns, rows],
-            Order::Panels => return Self::NOTHING,
+    pub(super) fn new(next: Next<'a>, [blocks, terms]: [usize; 2]) -> Self {
+        let [runs, length] = next.size;
+        let run = length.div_ceil(LINE);
+        let wide = run.next_power_of_two();
+        let lines = if run > 0 { runs * wide } else { 0 };
+        let every = match lines {
+            0 => usize::MAX,
+            lines => (blocks * terms / lines).max(OFTEN),
         };
-        let wide = inner.len().div_ceil(LINE).next_power_of_two();
-        let lines = outer.len() * wide;
-        let every = (blocks * terms / lines.max(1)).max(OFTEN);
         Self {
-            slice: b
-                .slice
-                .get(outer.start * b.pitch + inner.start..)
-                .unwrap_or_default(),
-            pitch: b.pitch,
+            slice: next.slice,
+            pitch: next.pitch,
+            run,
             wide: wide.ilog2(),
             lines,
             every,
@@ -70,8 +91,8 @@ impl<'a> Ahead<'a> {
     #[inline(always)]
     pub(super) fn ask(&self, block: usize, turn: usize) {
         let line = block * self.each + turn;
-        if line < self.lines {
-            let within = line & ((1 << self.wide) - 1);
+        let within = line & ((1 << self.wide) - 1);
+        if line < self.lines && within < self.run {
             let at = (line >> self.wide) * self.pitch + within * LINE;
             machine::ask(self.slice.get(at));
         }

@@ -2,7 +2,7 @@
 
 use super::ahead::{Ahead, ask_for};
 use super::square::{SIDE, ZEROS, gather, turned};
-use super::{Accumulate, Matrix, MatrixMut, Order};
+use super::{Accumulate, Matrix, MatrixMut, Next, Order};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -23,6 +23,7 @@ pub(super) struct Work<'a, 'b> {
     pub(super) c: MatrixMut<'a, 'b>,
     pub(super) accumulate: Accumulate,
     pub(super) panel: &'a mut [f32],
+    pub(super) next: Next<'a>,
 }
 
 /// Some columns of b: element (l, j) stands at `l * pitch + j`, and whole vectors can be read.
@@ -68,14 +69,13 @@ impl WithSimd for Work<'_, '_> {
             };
             let next = (index + 1 < parts).then(|| self.part(index + 1));
             let next = next.filter(|next| rows > FEW_ROWS && self.in_place(next).is_none());
-            let ahead = next.map_or(Ahead::NOTHING, |next| {
-                let blocks = rows.div_ceil(ROWS) * groups::<S>(part.columns.len());
-                Ahead::new(
-                    self.b,
-                    [next.depth, next.columns],
-                    [blocks, part.depth.len()],
-                )
-            });
+            let next = match next {
+                Some(next) => Next::part(self.b, [next.depth, next.columns]),
+                None if index + 1 == parts => self.next,
+                None => Next::NOTHING,
+            };
+            let blocks = rows.div_ceil(ROWS) * groups::<S>(part.columns.len());
+            let ahead = Ahead::new(next, [blocks, part.depth.len()]);
             multiply(simd, rows, self.a, panel, &mut self.c, &part, ahead);
         }
     }

@@ -3,8 +3,8 @@
 //! **Method.** b is taken by panels of 64 columns and at most 512 rows, a by 6 rows: the sums of such a block of results
 //! stay in registers while the terms pass by (Goto and van de Geijn, *Anatomy of High-Performance Matrix
 //! Multiplication*, ACM TOMS 2008). Columns of b are copied to make a panel, unless b is one; a is read where it stands. That
-//! is why this is no library's product: convolutions write their panels themselves. While a
-//! panel that was copied is multiplied, memory is asked for the next.
+//! is why this is no library's product: convolutions write their panels themselves. While a panel is multiplied, memory is asked
+//! for what is read next: another panel that is copied, or what follows the product.
 //!
 //! **Numerics.** Each element is summed up in the order of its terms, in runs of 512 that are added to what was there, by
 //! fused additions where the machine has them. How a product is cut by rows and columns changes no bit.
@@ -21,6 +21,7 @@ use kernel::{DEPTH, Work};
 use std::cell::RefCell;
 use std::ops::Range;
 
+pub(crate) use ahead::Next;
 pub(crate) use kernel::WIDTH;
 
 thread_local! {
@@ -141,12 +142,18 @@ impl<'a, 'b> MatrixMut<'a, 'b> {
 ///
 /// # Panics
 /// If a matrix reaches past the end of its memory.
-pub fn product(
+pub fn product(size: [usize; 3], a: Matrix, b: Matrix, c: MatrixMut, accumulate: Accumulate) {
+    product_before(size, a, b, c, accumulate, Next::NOTHING);
+}
+
+/// The same, and memory is asked for what is read next, while the last panel is multiplied.
+pub(crate) fn product_before(
     [m, n, k]: [usize; 3],
     a: Matrix,
     b: Matrix,
     mut c: MatrixMut,
     accumulate: Accumulate,
+    next: Next,
 ) {
     if k == 0 && accumulate == Accumulate::Overwrite {
         (0..m).for_each(|row| c.row(row, 0..n).fill(0.0));
@@ -165,6 +172,7 @@ pub fn product(
             c,
             accumulate,
             panel,
+            next,
         });
     });
 }
@@ -289,6 +297,7 @@ mod tests {
                 c: MatrixMut::rows(&mut c, n),
                 accumulate,
                 panel: &mut panel,
+                next: Next::NOTHING,
             });
             c
         };

@@ -31,7 +31,7 @@ use super::pieces::{Cut, Piece};
 use crate::ops::WinogradTile;
 use crate::ops::support::epilogue::Epilogue;
 use crate::product::square::{ZEROS, gather, turned};
-use crate::product::{Accumulate, Matrix, MatrixMut, WIDTH, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, Next, WIDTH, product_before};
 use crate::workers::{Workers, simd};
 use algorithm::{Algorithm, Four, Two};
 use lanes::{LANES, Vector, around, distance, padded};
@@ -313,8 +313,22 @@ impl Winograd {
         }
     }
 
-    /// The products, one for each point and each width of the piece's maps: `sums [points, tiles, maps] = patches · windows`.
-    fn multiply(&self, patches: &[f32], windows: &[f32], piece: &Piece, sums: &mut [f32]) {
+    /// The rows of tiles after these: as many, or what is left. The next piece has them, or, if there are several blocks of maps, one
+    /// of the next.
+    fn after(&self, units: &Range<usize>) -> Range<usize> {
+        units.end..(units.end + units.len()).min(self.images * self.tiles()[0])
+    }
+
+    /// The products, one for each point and each width of the piece's maps: `sums [points, tiles, maps] = patches · windows`. What
+    /// is `next` is asked for bit by bit with the points.
+    fn multiply<'a>(
+        &self,
+        patches: &[f32],
+        windows: &[f32],
+        piece: &Piece,
+        sums: &mut [f32],
+        next: impl Fn(usize) -> Next<'a>,
+    ) {
         let (channels, width) = (padded(self.channels), self.width());
         let tiles = piece.units.len() * self.tiles()[1];
         let Range { start, end } = piece.planes;
@@ -323,15 +337,17 @@ impl Winograd {
         for point in 0..self.points() {
             let patches = &patches[point * distance(tiles, self.channels)..];
             let sums = &mut sums[point * distance(tiles, end - start)..];
+            let mut next = next(point);
             for panel in start / width..end.div_ceil(width) {
                 let windows = &windows[(point * wide + panel) * distance(self.channels, width)..];
                 let first = panel * width - start;
-                product(
+                product_before(
                     [tiles, width.min(end - start - first), self.channels],
                     Matrix::rows(patches, channels),
                     Matrix::rows(windows, width),
                     MatrixMut::rows(&mut sums[first..], pitch),
                     Accumulate::Overwrite,
+                    std::mem::replace(&mut next, Next::NOTHING),
                 );
             }
         }
@@ -454,15 +470,19 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
         let (lines, memory) = memory.split_at_mut(lines);
         let (patches, sums) = memory.split_at_mut(patches);
         let units = piece.units.clone();
-        of.read(self.source).transform::<S, TILE, SIDE, SIDE>(
+        let source = of.read(self.source);
+        source.transform::<S, TILE, SIDE, SIDE>(
             simd,
             of,
-            units,
+            units.clone(),
             #[inline(always)]
             |x| A::of_patch(x),
             [lines, patches],
         );
-        of.multiply(patches, self.windows, &piece, sums);
+        let next = of.after(&units);
+        of.multiply(patches, self.windows, &piece, sums, |point| {
+            source.next::<TILE, SIDE>(of, next.clone(), [point, of.points()])
+        });
         of.finish::<S, A, TILE, SIDE>(simd, &mut piece, sums, lines);
         piece.finish(self.cut, &self.epilogue);
     }

@@ -3,6 +3,7 @@
 
 use super::Winograd;
 use super::lanes::{LANES, Vector, around, distance, padded};
+use crate::product::Next;
 use crate::product::square::{ZEROS, gather, turned, write};
 use pulp::Simd;
 use std::ops::Range;
@@ -88,6 +89,34 @@ impl Source<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// What the rows of tiles `units` see and the row before them has not seen, as far as they lie in one image: of all planes
+    /// the part number `share` of `shares`.
+    pub(super) fn next<const TILE: usize, const IN: usize>(
+        &self,
+        of: &Winograd,
+        units: Range<usize>,
+        [share, shares]: [usize; 2],
+    ) -> Next<'_> {
+        let planes = self.count.div_ceil(shares);
+        let first = (share * planes).min(self.count);
+        let planes = planes.min(self.count - first);
+        let ([height, width], high) = (self.size, of.tiles()[0]);
+        let (image, top) = (units.start / high, units.start % high);
+        let bottom = (top + units.len()).min(high);
+        let [top, bottom] = [top, bottom].map(|unit| {
+            (TILE * unit + IN - TILE)
+                .saturating_sub(self.padding[0])
+                .min(height)
+        });
+        let top = if units.start % high == 0 { 0 } else { top };
+        let start = (image * self.count + first) * height + top;
+        Next {
+            slice: self.elements.get(start * width..).unwrap_or_default(),
+            pitch: height * width,
+            size: [planes, (bottom - top) * width],
         }
     }
 

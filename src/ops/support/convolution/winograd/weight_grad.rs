@@ -5,7 +5,7 @@ use super::algorithm::{Algorithm, Four, Two};
 use super::lanes::{LANES, Vector, around, distance, padded};
 use super::lines::Source;
 use crate::ops::WinogradTile;
-use crate::product::{Accumulate, Matrix, MatrixMut, product};
+use crate::product::{Accumulate, Matrix, MatrixMut, Next, product_before};
 use crate::workers::{Workers, simd};
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
@@ -13,8 +13,9 @@ use std::ops::Range;
 
 /// The pieces of a batch, whose tiles are transformed before points are multiplied.
 const PIECES: usize = 8;
-/// The parts of the tiles that have sums of their own, where these are small.
-const PARTS: usize = 16;
+/// The parts of the tiles that have sums of their own, where these are small: more of them occupy more cores, and take longer to
+/// add up.
+const PARTS: usize = 8;
 /// The elements of small sums.
 const SMALL: usize = 1 << 18;
 
@@ -120,9 +121,17 @@ impl Winograd {
                 let mut accumulate = Accumulate::Overwrite;
                 for units in self.pieces(&cut, part * cut.pieces, cut.pieces) {
                     transform(units.clone(), memory);
+                    let [x, grads] = self.sources(operands);
+                    let (next, half) = (self.after(&units), self.points() / 2);
                     let points = sums.chunks_exact_mut(cut.sums / self.points());
                     for (point, sums) in points.enumerate() {
-                        self.add(&cut, [point, units.len()], memory, sums, accumulate);
+                        let share = [point / 2, half];
+                        let next = match point % 2 {
+                            0 => x.next::<TILE, SIDE>(self, next.clone(), share),
+                            _ => grads.next::<TILE, TILE>(self, next.clone(), share),
+                        };
+                        let piece = [point, units.len()];
+                        self.add(&cut, piece, memory, (sums, accumulate), next);
                     }
                     accumulate = Accumulate::Add;
                 }
@@ -166,7 +175,8 @@ impl Winograd {
                         _ => Accumulate::Add,
                     };
                     let memory = &memory[index * each..];
-                    self.add(cut, [point, units.len()], memory, sums, accumulate);
+                    let piece = [point, units.len()];
+                    self.add(cut, piece, memory, (sums, accumulate), Next::NOTHING);
                 }
             });
         }
@@ -190,21 +200,33 @@ impl Winograd {
         cut: &Parts,
         [point, rows]: [usize; 2],
         memory: &[f32],
-        sums: &mut [f32],
-        accumulate: Accumulate,
+        (sums, accumulate): (&mut [f32], Accumulate),
+        next: Next,
     ) {
         let [lines, patches, _] = cut.memory;
         let tiles = rows * self.tiles()[1];
         let channels = padded(self.channels);
         let of_x = &memory[lines + point * distance(tiles, self.channels)..];
         let of_y = &memory[lines + patches + point * distance(tiles, self.maps)..];
-        product(
+        product_before(
             [self.maps, self.channels, tiles],
             Matrix::columns(of_y, padded(self.maps)),
             Matrix::rows(of_x, channels),
             MatrixMut::rows(sums, channels),
             accumulate,
+            next,
         );
+    }
+
+    /// What is read: x and the gradients of the results.
+    fn sources<'a>(&self, [x, output_grad]: [&'a [f32]; 2]) -> [Source<'a>; 2] {
+        let grads = Source {
+            elements: output_grad,
+            count: self.maps,
+            size: self.grid,
+            padding: [0, 0],
+        };
+        [self.read(x), grads]
     }
 }
 
@@ -225,8 +247,9 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { of, units, .. } = self;
-        let ([x, output_grad], [lines, patches, grads]) = (self.operands, self.memory);
-        of.read(x).transform::<S, TILE, SIDE, SIDE>(
+        let [lines, patches, grads] = self.memory;
+        let [x, grads_of_results] = of.sources(self.operands);
+        x.transform::<S, TILE, SIDE, SIDE>(
             simd,
             of,
             units.clone(),
@@ -234,12 +257,6 @@ impl<A: Algorithm<TILE, SIDE>, const TILE: usize, const SIDE: usize> WithSimd
             |x| A::of_patch(x),
             [lines, patches],
         );
-        let grads_of_results = Source {
-            elements: output_grad,
-            count: of.maps,
-            size: of.grid,
-            padding: [0, 0],
-        };
         grads_of_results.transform::<S, TILE, TILE, SIDE>(
             simd,
             of,
