@@ -1,5 +1,6 @@
 //! What a training step takes from the heap: short lists, the panels of a product, what a command encoder writes down; never
-//! room for a value, and nothing that it keeps.
+//! room for a value, and nothing that it keeps. Large pages of the system are not seen here: executors take them where plans are
+//! prepared.
 
 #[cfg(feature = "gpu")]
 #[path = "common/mod.rs"]

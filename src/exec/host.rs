@@ -1,9 +1,10 @@
 //! What the two host executors share: memory in slots, and the walk over a plan's steps.
 
+use super::buffer::{Buffer, Given, Values, to_array};
 use super::{Moment, Prepared, Watch};
 use crate::array::{Array, Element, Numbers, Spec};
 use crate::error::{Error, Result};
-use crate::graph::{AnyOp, Leaf, LeafKind, Slice, SliceMut, ValueId, View, ViewMut};
+use crate::graph::{AnyOp, Leaf, LeafKind, ValueId, View, ViewMut};
 use crate::plan::{Place, Plan, Slot, Step};
 use crate::workers::Workers;
 use std::borrow::Cow;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// A number type in which the host executes.
-pub(super) trait HostReal: crate::real::Real {
+pub(super) trait HostReal: crate::real::Real + bytemuck::Pod {
     /// Runs an operation at this precision.
     fn run(
         op: &dyn AnyOp,
@@ -30,128 +31,6 @@ pub(super) trait HostReal: crate::real::Real {
     fn from_array(array: Array) -> Vec<Self>;
     /// Numbers as an array holds them.
     fn into_numbers(values: Vec<Self>) -> Numbers;
-}
-
-/// Elements in memory.
-#[derive(Clone, Debug)]
-enum Buffer<R> {
-    Real(Vec<R>),
-    Index(Vec<u32>),
-}
-
-impl<R: HostReal> Buffer<R> {
-    fn zeros(element: Element, length: usize) -> Result<Self> {
-        Ok(match element {
-            Element::Real => Buffer::Real(filled(R::ZERO, length)?),
-            Element::Index => Buffer::Index(filled(0, length)?),
-        })
-    }
-
-    fn element(&self) -> Element {
-        match self {
-            Buffer::Real(_) => Element::Real,
-            Buffer::Index(_) => Element::Index,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Buffer::Real(values) => values.len(),
-            Buffer::Index(values) => values.len(),
-        }
-    }
-
-    fn from_array(array: Array) -> Self {
-        match array.as_u32() {
-            Some(values) => Buffer::Index(values.to_vec()),
-            None => Buffer::Real(R::from_array(array)),
-        }
-    }
-
-    fn copy_of(view: View<R>) -> Self {
-        match view.slice {
-            Slice::Real(values) => Buffer::Real(values.to_vec()),
-            Slice::Index(values) => Buffer::Index(values.to_vec()),
-        }
-    }
-
-    fn view(&self, spec: Spec) -> View<'_, R> {
-        let n = spec.shape.elements();
-        let slice = match self {
-            Buffer::Real(values) => Slice::Real(&values[..n]),
-            Buffer::Index(values) => Slice::Index(&values[..n]),
-        };
-        View {
-            shape: spec.shape,
-            slice,
-        }
-    }
-
-    fn view_mut(&mut self, spec: Spec) -> ViewMut<'_, R> {
-        let n = spec.shape.elements();
-        let slice = match self {
-            Buffer::Real(values) => SliceMut::Real(&mut values[..n]),
-            Buffer::Index(values) => SliceMut::Index(&mut values[..n]),
-        };
-        ViewMut {
-            shape: spec.shape,
-            slice,
-        }
-    }
-
-    fn copy_from(&mut self, view: View<R>) {
-        match (self, view.slice) {
-            (Buffer::Real(values), Slice::Real(new)) => values.copy_from_slice(new),
-            (Buffer::Index(values), Slice::Index(new)) => values.copy_from_slice(new),
-            _ => unreachable!("an assignment keeps the element type"),
-        }
-    }
-}
-
-/// An input, which stays where it is if it has the executor's precision.
-enum Given<'a, R: Clone> {
-    Real(Cow<'a, [R]>),
-    Index(&'a [u32]),
-}
-
-impl<'a, R: HostReal> Given<'a, R> {
-    fn new(array: &'a Array) -> Self {
-        match array.as_u32() {
-            Some(values) => Given::Index(values),
-            None => Given::Real(R::of_array(array)),
-        }
-    }
-
-    fn view(&self, spec: Spec) -> View<'_, R> {
-        let slice = match self {
-            Given::Real(values) => Slice::Real(values),
-            Given::Index(values) => Slice::Index(values),
-        };
-        View {
-            shape: spec.shape,
-            slice,
-        }
-    }
-}
-
-/// As `vec![value; length]`, but that the memory cannot be had is an error.
-fn filled<T: Copy>(value: T, length: usize) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(length).map_err(|_| {
-        let mebibytes = length.saturating_mul(size_of::<T>()) >> 20;
-        Error::device(format!(
-            "the memory does not suffice: {mebibytes} MiB more cannot be had; use a smaller batch or smaller images"
-        ))
-    })?;
-    values.resize(length, value);
-    Ok(values)
-}
-
-fn to_array<R: HostReal>(view: View<R>) -> Result<Array> {
-    match view.slice {
-        Slice::Real(values) => Array::new(view.shape, R::into_numbers(values.to_vec())),
-        Slice::Index(values) => Array::new(view.shape, values.to_vec()),
-    }
 }
 
 struct Lasting<R> {
@@ -173,7 +52,7 @@ struct Ready<R> {
 
 /// What an operation has computed of a leaf.
 struct OfLeaf<R> {
-    values: Vec<R>,
+    values: Values<R>,
     /// How often the leaf had been written then.
     writes: Option<u64>,
 }
@@ -215,7 +94,7 @@ impl<R: HostReal> Host<R> {
         let mut kept = HashMap::new();
         for (index, step) in plan.steps().iter().enumerate() {
             if let Some(keeping) = step.kept.filter(|keeping| keeping.outlasts) {
-                let values = filled(R::ZERO, keeping.what.length)?;
+                let values = Values::zeros(keeping.what.length)?;
                 let writes = None;
                 kept.insert(index, OfLeaf { values, writes });
             }
@@ -321,7 +200,7 @@ impl<R: HostReal> Host<R> {
         let pooled = self.plans[index].pooled.clone();
         let mut slots: Vec<Buffer<R>> = pooled
             .iter()
-            .map(|&i| std::mem::replace(&mut self.pool[i], Buffer::Index(Vec::new())))
+            .map(|&i| std::mem::replace(&mut self.pool[i], Buffer::nothing()))
             .collect();
         let mut kept = std::mem::take(&mut self.plans[index].kept);
         let memory = Memory {
@@ -438,7 +317,7 @@ impl<R: HostReal> Memory<'_, R> {
         let node = &self.plan.graph().nodes()[step.node];
         let Some(op) = node.op() else { return };
         // Outputs and scratch leave their slots while the node runs: no slot is read and written by one node.
-        let mut take = |slot: usize| std::mem::replace(&mut slots[slot], Buffer::Index(Vec::new()));
+        let mut take = |slot: usize| std::mem::replace(&mut slots[slot], Buffer::nothing());
         let mut written: Vec<(usize, Buffer<R>)> = Vec::with_capacity(node.outputs.len());
         for output in 0..node.outputs.len() {
             if let Place::Slot(slot) = self.plan.place(ValueId {

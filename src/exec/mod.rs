@@ -4,6 +4,7 @@
 //! shaders. An executor keeps parameters and states by name, so that several plans (a training step, the shorter last
 //! batch, an evaluation) share them.
 
+mod buffer;
 mod compare;
 mod cpu;
 #[cfg(feature = "gpu")]

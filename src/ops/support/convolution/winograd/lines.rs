@@ -100,23 +100,22 @@ impl Source<'_> {
         units: Range<usize>,
         [share, shares]: [usize; 2],
     ) -> Next<'_> {
-        let planes = self.count.div_ceil(shares);
-        let first = (share * planes).min(self.count);
-        let planes = planes.min(self.count - first);
         let ([height, width], high) = (self.size, of.tiles()[0]);
+        // The first row that is not seen before a row of tiles.
+        let unseen = |unit: usize| match unit {
+            0 => 0,
+            _ => (TILE * unit + IN - TILE).saturating_sub(self.padding[0]),
+        };
         let (image, top) = (units.start / high, units.start % high);
         let bottom = (top + units.len()).min(high);
-        let [top, bottom] = [top, bottom].map(|unit| {
-            (TILE * unit + IN - TILE)
-                .saturating_sub(self.padding[0])
-                .min(height)
-        });
-        let top = if units.start % high == 0 { 0 } else { top };
-        let start = (image * self.count + first) * height + top;
+        let rows = unseen(top).min(height)..unseen(bottom).min(height);
+        let each = self.count.div_ceil(shares);
+        let first = (share * each).min(self.count);
+        let start = ((image * self.count + first) * height + rows.start) * width;
         Next {
-            slice: self.elements.get(start * width..).unwrap_or_default(),
+            slice: self.elements.get(start..).unwrap_or_default(),
             pitch: height * width,
-            size: [planes, (bottom - top) * width],
+            size: [each.min(self.count - first), rows.len() * width],
         }
     }
 
