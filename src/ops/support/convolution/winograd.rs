@@ -41,7 +41,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The results below which transforming the weights costs more than it saves.
-const FEW_RESULTS: usize = 128;
+const FEW_RESULTS: usize = 64;
 /// The planes below which lanes would mostly be empty.
 const FEW_PLANES: usize = 16;
 /// The elements of a piece's transformed patches and sums: both should fit into the second-level cache.
